@@ -1,0 +1,34 @@
+# Adds to apache/airflow: the packages of packages.txt at the versions of constraints.txt, yours, and the start script.
+ARG BASE=apache/airflow:slim-3.3.2-python3.13
+FROM ${BASE}
+
+USER root
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# packages.local.* are the user's and may be absent; the pattern lets them be.
+COPY packages.txt constraints.txt packages.local.* images/airflow/ /opt/windrose/build/
+RUN if [ -s /opt/windrose/build/packages.local.apt ]; then \
+        apt-get update \
+        && sed 's/#.*//' /opt/windrose/build/packages.local.apt | xargs -r apt-get install -y --no-install-recommends \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
+
+USER airflow
+# hadolint ignore=SC1091
+RUN --mount=type=secret,id=ca_bundle,uid=50000 --mount=type=secret,id=package_index,uid=50000 \
+    --mount=type=cache,target=/tmp/uv-cache,uid=50000,gid=0 \
+    python /opt/windrose/build/install_packages.py && python /opt/windrose/build/check_packages.py
+
+# One uid owns all files of the stack; it needs a name, because Python and ssh ask for one.
+ARG STACK_UID=50000
+USER root
+RUN getent passwd "${STACK_UID}" || echo "windrose:x:${STACK_UID}:0:Windrose:/home/airflow:/bin/bash" >> /etc/passwd
+COPY scripts/in_airflow/ /opt/windrose/
+ENV AIRFLOW_CONFIG=/run/airflow/airflow.cfg \
+    HOME=/home/airflow \
+    PYTHONDONTWRITEBYTECODE=1 \
+    XDG_CACHE_HOME=/tmp/.cache
+USER ${STACK_UID}
+ENTRYPOINT ["/usr/bin/dumb-init", "--", "python", "/opt/windrose/start.py"]
+LABEL org.opencontainers.image.title="windrose" \
+      org.opencontainers.image.description="Apache Airflow with what Windrose adds" \
+      org.opencontainers.image.licenses="Apache-2.0"

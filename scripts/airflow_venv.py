@@ -1,0 +1,79 @@
+"""Where is an Airflow on this machine itself: `.venv-airflow`, with the versions of the image."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from scripts import process
+from scripts.console import progress
+from scripts.errors import KitError
+from scripts.package_index import uv_environment
+from scripts.settings import ROOT, environment
+
+FOLDER = ROOT / ".venv-airflow"
+PYTHON = FOLDER / "bin" / "python"
+STAMP = FOLDER / "ready"
+EXTRA_STAMP = FOLDER / "extra"
+INPUTS = ("packages.txt", "packages.local.txt", "constraints.txt")
+OLDEST, NEWEST = (3, 11), (3, 14)
+UV = Path(sys.executable).with_name("uv")
+
+
+def ensure_airflow_venv(extra: Sequence[str] = ()) -> Path:
+    """Make `.venv-airflow` where it is missing or its packages have changed; return its Python."""
+    wanted = fingerprint()
+    if read(STAMP) != wanted:
+        make(wanted)
+    missing = sorted(set(extra) - set(read(EXTRA_STAMP).split("\n")))
+    if missing:
+        install(*missing)
+        EXTRA_STAMP.write_text("\n".join(sorted({*missing, *read(EXTRA_STAMP).split("\n")} - {""})), encoding="utf-8")
+    return PYTHON
+
+
+def make(wanted: str) -> None:
+    """Make it anew; the stamp comes last, so that a killed run is repeated."""
+    progress("preparing .venv-airflow (about a minute the first time)")
+    uv("venv", "--quiet", "--clear", "--python", choose_python(), str(FOLDER))
+    install(*(f"--requirement={ROOT / name}" for name in INPUTS[:2] if (ROOT / name).exists()))
+    STAMP.write_text(wanted, encoding="utf-8")
+
+
+def install(*words: str) -> None:
+    """Install at the locked versions, compiled: the first start is then as quick as the second."""
+    lock = f"--constraint={ROOT / 'constraints.txt'}"
+    uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(PYTHON), lock, *words)
+
+
+def uv(*words: str) -> None:
+    """Run uv with the package index that pip is configured for."""
+    done = process.run([str(UV), *words], environment=uv_environment(environment()), check=False)
+    if done.code != 0:
+        for line in done.stderr.strip().splitlines()[-10:]:
+            progress(f"  {line[:300]}")
+        fix = "mend what it says above (network, proxy, packages.local.txt), then run it again"
+        raise KitError(f"uv {words[0]}", "could not prepare .venv-airflow", fix)
+
+
+def choose_python() -> str:
+    """Return the Python we run on, if Airflow runs on it; else any that uv finds."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return sys.executable
+    return f">={OLDEST[0]}.{OLDEST[1]},<{NEWEST[0]}.{NEWEST[1] + 1}"
+
+
+def fingerprint() -> str:
+    """Return what `.venv-airflow` is made from, as one word."""
+    digest = hashlib.sha256(sys.version.encode())
+    for name in INPUTS:
+        path = ROOT / name
+        digest.update(f"\n{name}\n".encode() + (path.read_bytes() if path.exists() else b""))
+    return digest.hexdigest()
+
+
+def read(path: Path) -> str:
+    """Return the text of a stamp, '' where there is none."""
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,0 +1,1 @@
+"""One module a make target; each has `run() -> int`."""

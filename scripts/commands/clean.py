@@ -1,0 +1,32 @@
+"""Delete the stack with everything it remembers."""
+
+from __future__ import annotations
+
+import shutil
+
+from scripts import runtime, settings
+from scripts.console import say
+from scripts.errors import ExitCode
+
+LOST = (
+    "the database: every run, connection, variable and user",
+    "logs/: every task log",
+    "secrets/: the keys that decrypt the database and its backups",
+    "the images built here",
+)
+
+
+def run() -> int:
+    """Name what is lost; with CONFIRM=yes, delete it."""
+    chosen = settings.load()
+    if settings.arguments()["CONFIRM"] != "yes":
+        say("This deletes, for good:")
+        for line in LOST:
+            say(f"  - {line}")
+        say("Kept: dags/, plugins/, config/, data/, .env. Type `make clean CONFIRM=yes` to go on.")
+        return ExitCode.USAGE
+    runtime.choose(chosen).clean()
+    for name in ("logs", "secrets", ".windrose"):
+        shutil.rmtree(settings.ROOT / name, ignore_errors=True)
+    say("deleted; `make up` begins anew")
+    return ExitCode.DONE

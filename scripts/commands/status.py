@@ -1,0 +1,58 @@
+"""Show each service, what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import re
+
+from scripts import runtime, settings
+from scripts.console import say, table
+from scripts.errors import ExitCode
+from scripts.runtime import Runtime
+
+BROKEN_DAGS = "SELECT filename, stacktrace FROM import_error ORDER BY filename"
+DAGS_IN_CONTAINER = "/opt/airflow/"
+
+
+def run() -> int:
+    """Print the table, then one line a problem."""
+    stack = runtime.choose(settings.load())
+    services = stack.services()
+    if not services:
+        say("nothing is running; `make up` starts everything")
+        return ExitCode.NOTHING
+    rows = [(s.name, s.health, s.since, s.memory, s.version) for s in services]
+    table(("SERVICE", "HEALTH", "SINCE", "MEMORY", "VERSION"), rows)
+    health = {service.name: service.health for service in services}
+    problems = [problem for name, state in health.items() if state != "healthy" for problem in unwell(stack, name, state)]
+    if health.get("postgres") == "healthy":
+        problems += broken_dags(stack.query(BROKEN_DAGS))
+    say()
+    for problem in problems:
+        say(problem)
+    if problems:
+        return ExitCode.PROBLEM
+    say("everything is healthy")
+    return ExitCode.DONE
+
+
+def unwell(stack: Runtime, name: str, state: str) -> list[str]:
+    """Say what a service that is not healthy said last, and what to do."""
+    said = stack.why_unwell(name)
+    reason = f"; it says: {said[-1].strip()[:200]}" if said else ""
+    mend = "wait a moment" if state == "starting" else f"see `make logs SERVICE={name}`, then `make restart SERVICE={name}`"
+    return [f"{name}: is {state}{reason}; {mend}."]
+
+
+def broken_dags(rows: list[list[str]]) -> list[str]:
+    """Name file, line and reason of each DAG file that cannot be read."""
+    problems = []
+    for name, trace in rows:
+        places = re.findall(r'File "([^"]*/dags/[^"]*)", line (\d+)', trace)
+        place, line = places[-1] if places else (name, "")
+        file = place.removeprefix(DAGS_IN_CONTAINER) if place.startswith("/") else f"dags/{place}"
+        where = f"{file} line {line}" if line else file
+        # What follows the error's own line are notes on it.
+        said = [text for text in trace.strip().splitlines() if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)?\b.*", text)]
+        reason = (said or trace.strip().splitlines() or ["cannot be read"])[-1].strip()
+        problems.append(f"{where}: {reason[:200]}; mend the file, it is read again within seconds.")
+    return problems

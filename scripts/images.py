@@ -1,0 +1,206 @@
+"""Which images the stack runs, and building them when an input has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from scripts import base_images, process
+from scripts.build_inputs import build_secrets
+from scripts.console import progress
+from scripts.errors import CommandFailed, KitError
+from scripts.settings import ROOT, Settings, environment
+
+REFERENCES = ROOT / "images" / "images.env"
+STEP = re.compile(r"#\d+ \[(?:\S+ )?\s*(\d+/\d+)\] (RUN|COPY) (.{0,70})")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image we build: on which base, from which Dockerfile, and the files that go in."""
+
+    name: str
+    dockerfile: str
+    inputs: tuple[str, ...]
+
+    @property
+    def repository(self) -> str:
+        """The image's name without a tag."""
+        return f"windrose/{self.name}"
+
+
+AIRFLOW = Image(
+    "airflow",
+    "Dockerfile",
+    ("packages.txt", "packages.local.txt", "packages.local.apt", "constraints.txt", "images/airflow", "scripts/in_airflow"),
+)
+POSTGRES = Image("postgres", "images/postgres/Dockerfile", ("images/postgres",))
+VALKEY = Image("valkey", "images/valkey/Dockerfile", ("images/valkey",))
+
+
+@cache
+def references() -> dict[str, str]:
+    """Return what images.env says: every reference, official and local."""
+    lines = REFERENCES.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def needed(settings: Settings) -> list[Image]:
+    """Return the images that these settings need."""
+    return [AIRFLOW, POSTGRES, *([VALKEY] if settings.uses_celery else [])]
+
+
+def ensure(settings: Settings, uid: int) -> dict[str, str]:
+    """Return image name -> tag of what to run, building what is missing or whose inputs have changed."""
+    wanted = needed(settings)
+    bases = choose_bases(settings, wanted)
+    tags = {}
+    for image in wanted:
+        tag = f"{image.repository}:{version(image)}-{fingerprint(image, bases[image.name], uid)}"
+        if image_id(tag) is None:
+            build(image, tag, {"BASE": bases[image.name], "STACK_UID": str(uid)}, settings)
+        tags[image.name] = tag
+    return tags
+
+
+def version(image: Image) -> str:
+    """Return the version of the program in an image, as images.env says."""
+    return references()[f"{image.name.upper()}_LOCAL"].rsplit(":", 1)[1].removesuffix("-local")
+
+
+def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
+    """Return the base image of each: official where it is here or can be pulled, else built on this machine."""
+    official = {image.name: official_reference(image.name, settings) for image in wanted}
+    local = {image.name: references()[f"{image.name.upper()}_LOCAL"] for image in wanted}
+    source = settings["IMAGE_SOURCE"]
+    if source != "local" and all(image_id(reference) for reference in official.values()):
+        return official
+    if source == "auto" and all(image_id(reference) for reference in local.values()):
+        return local
+    if source != "local":
+        failure = pull(list(official.values()))
+        if failure is None:
+            return official
+        if source == "registry":
+            raise KitError("images", failure, "check the network or IMAGE_REGISTRY, or set IMAGE_SOURCE=local in .env")
+        progress(f"images: {failure}; building them here from Debian and the package index (IMAGE_SOURCE=auto)")
+    for image in wanted:
+        if image_id(local[image.name]) is None:
+            build_base(image, local[image.name], settings)
+    return local
+
+
+def official_reference(name: str, settings: Settings) -> str:
+    """Return upstream's reference, behind the private mirror where one is set."""
+    reference = references()[f"{name.upper()}_OFFICIAL"]
+    registry = settings["IMAGE_REGISTRY"]
+    return f"{registry}/{reference}" if registry else reference
+
+
+def pull(tags: list[str]) -> str | None:
+    """Pull images; return what went wrong, or None."""
+    for tag in tags:
+        if image_id(tag):
+            continue
+        progress(f"pulling {tag}")
+        lines: list[str] = []
+        if process.stream(["docker", "pull", "--quiet", tag], on_line=lines.append) != 0:
+            return f"{tag} cannot be pulled ({pull_reason(lines)})"
+    return None
+
+
+def pull_reason(lines: list[str]) -> str:
+    """Return why a pull failed, in words."""
+    text = " ".join(lines)
+    for sign, reason in (
+        ("no such host", "the registry's name is not found"),
+        ("lookup", "the registry's name is not found"),
+        ("timeout", "the registry does not answer"),
+        ("connection refused", "the registry refuses the connection"),
+        ("x509", "the registry's certificate is not trusted by the engine"),
+        ("unauthorized", "the registry wants a login: `docker login`"),
+        ("not found", "the registry does not have it"),
+    ):
+        if sign in text.lower():
+            return reason
+    return lines[-1][-200:] if lines else "no reason given"
+
+
+def build_base(image: Image, tag: str, settings: Settings) -> None:
+    """Build the stand-in of an official image, on a Debian that debootstrap makes."""
+    debian = references()["DEBIAN_LOCAL"]
+    if image_id(debian) is None:
+        base_images.make_debian(debian, settings)
+    base = Image(f"{image.name}-base", f"images/{image.name}-base/Dockerfile", ())
+    build(base, tag, {"DEBIAN": debian}, settings)
+
+
+def build(image: Image, tag: str, build_arguments: dict[str, str], settings: Settings) -> None:
+    """Build one image, one line a step; on failure show what the failing step said."""
+    progress(f"building {tag}")
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        step = STEP.match(line)
+        if step:
+            progress(f"  {image.name} {step[1]} {step[2]} {step[3].strip()}")
+
+    proxies = {key: settings[key] for key in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if settings[key]}
+    with build_secrets(settings) as secrets:
+        argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--file={image.dockerfile}", f"--tag={tag}"]
+        # Debian's archive and the index are reached as this machine reaches them; values of proxies stay out of argv.
+        argv += [f"--build-arg={key}={value}" for key, value in build_arguments.items()]
+        argv += [f"--build-arg={key}" for key in proxies]
+        argv += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
+        code = process.stream([*argv, "."], on_line=on_line, environment=environment(proxies), folder=ROOT)
+    if code != 0:
+        raise build_failure(image, argv, code, lines)
+
+
+def build_failure(image: Image, argv: list[str], code: int, lines: list[str]) -> KitError:
+    """Return the build's own sentence where it said one, else the end of its output."""
+    for line in lines:
+        said = re.search(r"\d windrose: (.+?); (.+?)\.?$", line)
+        if said:
+            return KitError(f"image {image.name}", said[1], said[2])
+    if any("no space left on device" in line for line in lines):
+        return KitError(f"image {image.name}", "the disk is full", "free some space (`docker system df`) and run it again")
+    for line in [line for line in lines if re.match(r"#\d+ \d", line)][-25:]:
+        progress(f"  {line}")
+    return CommandFailed(argv, code, f"building {image.dockerfile} failed")
+
+
+def fingerprint(image: Image, base: str, uid: int) -> str:
+    """Return a short name of everything that goes into an image: the same inputs, the same tag, no build."""
+    digest = hashlib.sha256(f"{image_id(base)} {uid}".encode())
+    for name in (image.dockerfile, *image.inputs):
+        for path in files_below(ROOT / name):
+            digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def files_below(path: Path) -> list[Path]:
+    """Return a file itself, or all files of a folder; nothing where there is neither."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return [path] if path.is_file() else []
+
+
+def image_id(reference: str) -> str | None:
+    """Return the id of an image the engine has, or None."""
+    found = process.run(["docker", "image", "inspect", "--format={{.Id}}", reference], check=False)
+    return found.stdout.strip() if found.code == 0 else None
+
+
+def remove_outdated(current: list[str]) -> None:
+    """Remove older builds that nothing uses any more."""
+    for tag in current:
+        repository = tag.rsplit(":", 1)[0]
+        listed = process.run(["docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", repository]).stdout.split()
+        for outdated in set(listed) - {tag}:
+            # Without force: the engine keeps an image that any container still uses.
+            process.run(["docker", "image", "rm", outdated], check=False)

@@ -1,0 +1,319 @@
+"""Every setting there is, and the only reader of `.env` and of the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv4Network, ip_network
+from pathlib import Path
+
+from scripts.errors import KitError, Problems
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".windrose"  # what a clone remembers of itself; never in git
+OPTION_LIST = ROOT / "scripts" / "airflow_options.txt"
+
+# Settings that Windrose computes for Airflow and that a person must therefore not set beside it.
+OWNED_OPTIONS = frozenset(
+    {
+        "database.sql_alchemy_conn",
+        "database.sql_alchemy_conn_async",
+        "core.fernet_key",
+        "core.executor",
+        "core.executor",
+        "core.execution_api_server_url",
+        "api_auth.jwt_secret",
+        "api.secret_key",
+        "celery.broker_url",
+        "celery.result_backend",
+    }
+)
+SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance")
+PASSED_ON = ("COMPOSE_", "DOCKER_", "X_")
+_LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
+
+
+def _any(value: str) -> str:
+    return value
+
+
+def _port(value: str) -> str:
+    if not value.isdecimal() or not 1 <= int(value) <= 65535:
+        raise ValueError("a port from 1 to 65535, for example 8080")
+    return value
+
+
+def _count(value: str) -> str:
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError("a whole number from 1, for example 2")
+    return value
+
+
+def _count_or_empty(value: str) -> str:
+    return _count(value) if value else value
+
+
+def _subnet(value: str) -> str:
+    if not value:
+        return value
+    try:
+        network = ip_network(value)
+    except ValueError:
+        network = None
+    if not isinstance(network, IPv4Network) or network.prefixlen > 26:
+        raise ValueError("an IPv4 network of /26 or larger that is free on your site, for example 10.213.0.0/24")
+    return value
+
+
+def _file(value: str) -> str:
+    if value and not Path(value).expanduser().is_file():
+        raise ValueError("the path of a file that exists, or empty")
+    return value
+
+
+def _address(value: str) -> str:
+    if value and not re.fullmatch(r"https?://\S+", value):
+        raise ValueError("an address that starts with http:// or https://, or empty")
+    return value
+
+
+def _registry(value: str) -> str:
+    if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?", value):
+        raise ValueError("a host with an optional port and path, for example mirror.example.org:5000/docker")
+    return value.rstrip("/")
+
+
+def _account(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", value):
+        raise ValueError("letters, digits, dot, dash or underscore, for example admin")
+    return value
+
+
+def _folders(value: str) -> str:
+    names = [name.strip() for name in value.split(",")]
+    if value not in ("all", "none") and not set(names) <= set(SHIPPED_FOLDERS):
+        raise ValueError(f"all, none, or some of {','.join(SHIPPED_FOLDERS)}")
+    return ",".join(names)
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        if value not in words:
+            near = difflib.get_close_matches(value, words, n=1)
+            raise ValueError(f"one of {', '.join(words)}" + (f" (did you mean {near[0]}?)" if near else ""))
+        return value
+
+    return check
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key of `.env`: its default, what it does, and the check of its value."""
+
+    key: str
+    default: str
+    help: str
+    check: Callable[[str], str] = _any
+
+
+SETTINGS = (
+    Setting("AIRFLOW_PORT", "8080", "Port of the web page, on 127.0.0.1 only", _port),
+    Setting("ADMIN_USER", "admin", "Name of the first administrator, made at the first start", _account),
+    Setting("EXECUTOR", "local", "local, or celery for workers of their own", _one_of("local", "celery")),
+    Setting("WORKERS", "1", "How many workers run with EXECUTOR=celery", _count),
+    Setting("PARALLELISM", "", "Tasks that run at once; empty: what memory and cores allow", _count_or_empty),
+    Setting("MEMORY_MB", "", "Memory that the stack may share out, in MB; empty: the machine's", _count_or_empty),
+    Setting("LIBRARY", "all", "Shipped DAGs to show: all, none, or folders such as tutorial,templates", _folders),
+    Setting("LOG_DAYS", "30", "Task logs older than this many days are deleted", _count),
+    Setting("LOG_SIZE_MB", "5000", "Task logs over this size are deleted, oldest first", _count),
+    Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", _subnet),
+    Setting(
+        "IMAGE_SOURCE",
+        "auto",
+        "auto: pull base images, build them where no registry answers; registry; local",
+        _one_of("auto", "registry", "local"),
+    ),
+    Setting("IMAGE_REGISTRY", "", "Private mirror put before every image name, such as mirror.example.org", _registry),
+    Setting("DEBIAN_MIRROR", "", "Debian mirror for locally built images; empty: the machine's own", _address),
+    Setting("PACKAGE_INDEX", "", "Python package index for the build; may hold a password", _address),
+    Setting("BUILD_CA_BUNDLE", "", "CA certificates to trust while building; empty: the machine's own", _file),
+    Setting("EXTRA_CA_BUNDLE", "", "CA certificates that running containers trust as well", _file),
+    Setting("HTTP_PROXY", "", "Proxy for http, at build and at run", _address),
+    Setting("HTTPS_PROXY", "", "Proxy for https, at build and at run", _address),
+    Setting("NO_PROXY", "", "Hosts reached without the proxy; the stack's own names are added"),
+)
+_BY_KEY = {setting.key: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force."""
+
+    values: Mapping[str, str]
+    airflow_options: Mapping[str, str]  # "section.key" -> value, from AIRFLOW__SECTION__KEY
+    passed_on: Mapping[str, str]  # COMPOSE_*, DOCKER_* and X_*: Docker's and the user's own
+
+    def __getitem__(self, key: str) -> str:
+        """Return the value of one setting."""
+        return self.values[key]
+
+    @property
+    def port(self) -> int:
+        """The port of the web page."""
+        return int(self["AIRFLOW_PORT"])
+
+    @property
+    def uses_celery(self) -> bool:
+        """Whether tasks run in workers of their own."""
+        return self["EXECUTOR"] == "celery"
+
+    @property
+    def project(self) -> str:
+        """The Compose project name: what tells two stacks on one engine apart."""
+        return self.passed_on.get("COMPOSE_PROJECT_NAME") or "windrose"
+
+    @property
+    def subnets(self) -> dict[str, str]:
+        """SUBNET cut into one piece a network; {} where Docker chooses."""
+        names = ("DATABASE", "BROKER", "FRONT")
+        if not self["SUBNET"]:
+            return {}
+        pieces = IPv4Network(self["SUBNET"]).subnets(prefixlen_diff=2)
+        return {name: str(piece) for name, piece in zip(names, pieces, strict=False)}
+
+
+def load(env_file: Path = ROOT / ".env") -> Settings:
+    """Read `.env`, let the environment override it, and check everything before anything acts on it."""
+    values = {setting.key: setting.default for setting in SETTINGS}
+    options: dict[str, str] = {}
+    passed_on: dict[str, str] = {}
+    problems: list[KitError] = []
+    for where, key, text in [*_read_lines(env_file, problems), *_from_environment()]:
+        try:
+            if key in _BY_KEY:
+                # An empty value means the default, as `KEY=` does in Compose's own files.
+                values[key] = _BY_KEY[key].check(text) if text else _BY_KEY[key].default
+            elif key.startswith("AIRFLOW__"):
+                options[_airflow_option(key)] = text
+            elif key.startswith(PASSED_ON):
+                passed_on[key] = text
+            else:
+                raise KeyError(key)
+        except ValueError as error:
+            problems.append(KitError(where, f"{key} is {_shown(key, text)}", f"write {error}"))
+        except KeyError as error:
+            problems.append(KitError(where, f"{key} is not a setting", _nearest(key, str(error.args[0]))))
+    if problems:
+        raise Problems(problems)
+    return Settings(values, options, passed_on)
+
+
+def _read_lines(env_file: Path, problems: list[KitError]) -> list[tuple[str, str, str]]:
+    try:
+        text = env_file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except PermissionError as error:
+        raise KitError(env_file.name, "cannot be read by you", f"run `sudo chown {os.getuid()} .env`") from error
+    except UnicodeDecodeError as error:
+        raise KitError(env_file.name, "is not UTF-8 text", "save it as UTF-8") from error
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.match(line.strip())
+        if match is None:
+            problems.append(KitError(f"{env_file.name} line {number}", "is not KEY=value", "write it so or delete it"))
+            continue
+        found.append((f"{env_file.name} line {number}", match["key"], _unquoted(match["value"])))
+    return found
+
+
+def _unquoted(value: str) -> str:
+    value = value.strip()
+    if value[:1] in ("'", '"') and value.count(value[0]) >= 2:
+        return value[1 : value.index(value[0], 1)]
+    return re.split(r"\s#", value, maxsplit=1)[0].strip()
+
+
+def _from_environment() -> list[tuple[str, str, str]]:
+    """Return what the caller's environment sets; lower-case proxy names count, as they do for curl and git."""
+    found = []
+    for key in _BY_KEY:
+        value = os.environ.get(key) or (os.environ.get(key.lower(), "") if key.endswith("_PROXY") else "")
+        if value:
+            found.append(("the environment", key, value))
+    if os.environ.get("COMPOSE_PROJECT_NAME"):
+        found.append(("the environment", "COMPOSE_PROJECT_NAME", os.environ["COMPOSE_PROJECT_NAME"]))
+    return found
+
+
+@cache
+def airflow_option_names() -> frozenset[str]:
+    """Return every option the locked Airflow and its providers know, as `section.key`."""
+    return frozenset(OPTION_LIST.read_text(encoding="utf-8").split())
+
+
+def _airflow_option(key: str) -> str:
+    section, _, name = key.removeprefix("AIRFLOW__").partition("__")
+    option = f"{section}.{name}".lower()
+    if option in OWNED_OPTIONS:
+        raise KeyError(f"{key} (Windrose sets it itself)")
+    if option not in airflow_option_names():
+        raise KeyError(key)
+    return option
+
+
+def _nearest(key: str, told: str) -> str:
+    if told.endswith("(Windrose sets it itself)"):
+        return "delete it: Windrose sets this option itself, with the stack's own secrets and addresses"
+    if key.startswith("AIRFLOW__"):
+        known = ["AIRFLOW__" + "__".join(name.split(".", 1)).upper() for name in airflow_option_names()]
+    else:
+        known = list(_BY_KEY)
+    near = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else "see .env.example for all of them"
+
+
+def _shown(key: str, value: str) -> str:
+    """Return the value for a message, unless it may hold a password."""
+    return "not usable" if "INDEX" in key or "PROXY" in key else f"{value!r}"
+
+
+def arguments() -> Mapping[str, str]:
+    """Return what was given to make (`make logs SERVICE=postgres`), '' where nothing was."""
+    return _Arguments(os.environ)
+
+
+class _Arguments(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment for a program we start."""
+    return {**os.environ, **(extra or {})}
+
+
+def host_ca_bundle() -> Path | None:
+    """Return the CA certificates this machine itself trusts: a build must pass the same proxies."""
+    named = [os.environ.get(key, "") for key in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")]
+    usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"]
+    return next((Path(name) for name in [*named, *usual] if name and Path(name).is_file()), None)
+
+
+def env_example() -> str:
+    """Return `.env.example`: every setting, its default, one line each."""
+    head = "# Every setting with its default. Copy a line to `.env` (never in git) to change it; `make up` applies it.\n"
+    foot = (
+        "\n# Any Airflow option: AIRFLOW__SECTION__KEY=value, checked against the options of this Airflow.\n"
+        "# AIRFLOW__CORE__DEFAULT_TIMEZONE=Europe/Helsinki\n"
+        "# COMPOSE_*, DOCKER_* and X_* are passed on as they are.\n"
+        "# COMPOSE_PROJECT_NAME=windrose\n"
+    )
+    lines = [f"\n# {setting.help}\n# {setting.key}={setting.default}\n" for setting in SETTINGS]
+    return head + "".join(lines) + foot

@@ -1,0 +1,66 @@
+"""What every tier of tests shares. Nothing here needs more than pytest: the dags tier runs beside Airflow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# Airflow writes into its home as soon as it is imported; never into the home of whoever runs the tests.
+os.environ.setdefault("AIRFLOW_HOME", str(ROOT / ".windrose" / "test" / "airflow"))
+
+RunMake = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A copy of the project as git has it, with this checkout's `.venv`, free to be changed."""
+    from scripts import tree
+
+    folder = tmp_path / "clone"
+    for path in tree.files(ROOT):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target, follow_symlinks=False)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+@pytest.fixture
+def run_make() -> RunMake:
+    """Run make in a folder as a person would, without a terminal, and return all that it printed."""
+
+    def run(
+        folder: Path, *words: str, env: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["make", *words],
+            cwd=folder,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; fail when it does not within so many seconds."""
+
+    def wait(condition: Callable[[], object], *, within: float, pause: float = 0.5) -> None:
+        end = time.monotonic() + within
+        while not condition():
+            assert time.monotonic() < end, f"not so within {within} s"
+            time.sleep(pause)
+
+    return wait
