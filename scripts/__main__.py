@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     try:
         if len(arguments) != 1 or arguments[0] not in command_names():
-            raise UsageError("python -m scripts", f"takes one of {', '.join(command_names())}", "run `make` for the list")
+            raise UsageError(
+                "python -m scripts", f"takes one of {', '.join(command_names())}", "run `make` for the list"
+            )
         command = importlib.import_module(f"scripts.commands.{arguments[0]}")
         return int(command.run())
     except KitError as error:

@@ -40,7 +40,7 @@ class ComposeStack:
         start.run()
         if not self.settings.uses_celery:
             self.remove_services(CELERY_ONLY)
-        images.remove_outdated([values[f"WINDROSE_{image.name.upper()}_IMAGE"] for image in images.needed(self.settings)])
+        images.remove_outdated([tag for name, tag in values.items() if name.endswith("_IMAGE")])
 
     def prepare(self, engine: Engine) -> dict[str, str]:
         """Make secrets, files and images; return the values that docker-compose.yaml asks for."""
@@ -146,7 +146,8 @@ class ComposeStack:
         preflight.check_docker()
         known = sorted({container.service for container in self.containers()})
         if service and service not in known:
-            raise KitError("SERVICE", f"{service} is not running", f"take one of {', '.join(known) or 'none: run `make up`'}")
+            fix = f"take one of {', '.join(known)}" if known else "run `make up`"
+            raise KitError("SERVICE", f"{service} is not running", fix)
         options = [f"--tail={lines}", *(["--follow"] if follow else [])]
         argv = ["docker", "compose", "--profile=*", "logs", *options, *([service] if service else [])]
         return process.interactive(argv, environment=self.environment(), folder=ROOT)
@@ -167,7 +168,13 @@ class ComposeStack:
     def query(self, sql: str) -> list[list[str]]:
         """Ask the database through its own container, where no password is needed."""
         argv = ["docker", "compose", "exec", "--no-TTY", "postgres", "psql", "--host=/var/run/postgresql"]
-        argv += ["--username=airflow", "--no-align", "--tuples-only", "--field-separator=\x1f", "--record-separator=\x1e"]
+        argv += [
+            "--username=airflow",
+            "--no-align",
+            "--tuples-only",
+            "--field-separator=\x1f",
+            "--record-separator=\x1e",
+        ]
         done = process.run([*argv, f"--command={sql}"], environment=self.environment(), folder=ROOT)
         return [row.split("\x1f") for row in done.stdout.strip("\n").split("\x1e") if row]
 

@@ -18,9 +18,13 @@ READY = ("healthy", "done")
 # What a service's last words mean, and how to mend it.
 MENDS = (
     (r"No space left on device|no space left", "the disk is full", "free some space (`docker system df`)"),
-    (r"password authentication failed", "the database does not take the password", "put back secrets/database_password"),
-    (r"Pool overlaps|invalid pool|could not find an available.*pool", "networks collide", "set SUBNET in .env"),
-    (r"Permission denied|PermissionError", "a file cannot be read or written", "check who owns logs/, data/ and secrets/"),
+    (
+        r"password authentication failed",
+        "the database does not take the password",
+        "put back secrets/database_password",
+    ),
+    (r"Pool overlaps|could not find an available.*pool", "networks collide", "set SUBNET in .env"),
+    (r"Permission denied|PermissionError", "a file cannot be read or written", "check the owner of logs/ and data/"),
     (r"port is already allocated|address already in use", "the port is taken", "set AIRFLOW_PORT in .env"),
 )
 
@@ -51,9 +55,7 @@ class Start:
         argv = ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull"]
 
         def compose_up() -> None:
-            codes.append(
-                process.stream(argv, on_line=self.output.append, environment=self.environment, folder=ROOT)
-            )
+            codes.append(process.stream(argv, on_line=self.output.append, environment=self.environment, folder=ROOT))
 
         thread = threading.Thread(target=compose_up, daemon=True)
         thread.start()
@@ -76,8 +78,7 @@ class Start:
             containers = list_containers(self.project)
             for container in containers:
                 self.tell(container)
-            # Compose replaces containers of an older configuration one by one: those are not ours to judge.
-            failed = [c for c in containers if is_failed(c) and self.wanted.get(c.service, c.config_hash) == c.config_hash]
+            failed = [c for c in containers if is_failed(c) and self.is_current(c)]
             if failed:
                 raise self.failure(failed[0])
             if started and all(container.health in READY for container in containers):
@@ -86,6 +87,10 @@ class Start:
                 late = next((c for c in containers if c.health not in READY), None)
                 raise self.failure(late) if late else self.explain("", "docker compose up")
             time.sleep(0.4)
+
+    def is_current(self, container: Container) -> bool:
+        """Say whether a container is of this start: Compose replaces older ones one by one."""
+        return self.wanted.get(container.service, container.config_hash) == container.config_hash
 
     def tell(self, container: Container) -> None:
         """Print a line when a service has become ready."""

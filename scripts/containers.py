@@ -85,12 +85,14 @@ def ask_engine() -> Engine:
 
 def list_containers(project: str) -> list[Container]:
     """Return a stack's containers, one-off ones (`make shell`) aside."""
-    listed = process.run(["docker", "ps", "--all", f"--filter=label={PROJECT}={project}", "--format=" + "\t".join(FIELDS)])
+    listed = process.run(
+        ["docker", "ps", "--all", f"--filter=label={PROJECT}={project}", "--format=" + "\t".join(FIELDS)]
+    )
     found = []
     for line in listed.stdout.splitlines():
-        *values, clone, one_off = line.split("\t")
+        identity, service, state, status, image, config_hash, clone, one_off = line.split("\t")
         if one_off != "True":
-            found.append(Container(*values, clone=Path(clone)))
+            found.append(Container(identity, service, state, status, image, config_hash, Path(clone)))
     return sorted(found, key=lambda container: container.service)
 
 

@@ -79,7 +79,7 @@ def _missing() -> list[Secret]:
                 KitError(
                     f"secrets/{secret.name}",
                     f"cannot be read by you ({error.strerror}; secrets/ belongs to uid {owner})",
-                    f"run make as that user, or give it to you: sudo chown -R {os.getuid()} secrets logs data .windrose",
+                    f"run make as that user, or `sudo chown -R {os.getuid()} secrets logs data .windrose`",
                 )
             )
     if problems:

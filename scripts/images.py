@@ -35,7 +35,10 @@ class Image:
 AIRFLOW = Image(
     "airflow",
     "Dockerfile",
-    ("packages.txt", "packages.local.txt", "packages.local.apt", "constraints.txt", "images/airflow", "scripts/in_airflow"),
+    (
+        *("packages.txt", "packages.local.txt", "packages.local.apt", "constraints.txt"),
+        *("images/airflow", "scripts/in_airflow"),
+    ),
 )
 POSTGRES = Image("postgres", "images/postgres/Dockerfile", ("images/postgres",))
 VALKEY = Image("valkey", "images/valkey/Dockerfile", ("images/valkey",))
@@ -168,7 +171,7 @@ def build_failure(image: Image, argv: list[str], code: int, lines: list[str]) ->
         if said:
             return KitError(f"image {image.name}", said[1], said[2])
     if any("no space left on device" in line for line in lines):
-        return KitError(f"image {image.name}", "the disk is full", "free some space (`docker system df`) and run it again")
+        return KitError(f"image {image.name}", "the disk is full", "free some space (`docker system df`), run it again")
     for line in [line for line in lines if re.match(r"#\d+ \d", line)][-25:]:
         progress(f"  {line}")
     return CommandFailed(argv, code, f"building {image.dockerfile} failed")

@@ -33,14 +33,13 @@ def check_docker() -> Engine:
     """Return the engine, or say what about it will not do."""
     state = check_engine()
     if state.missing:
-        raise KitError(
-            "Docker", "; ".join(state.missing), "start or update it, or run `make engine CONFIRM=yes` on Debian or Ubuntu"
-        )
+        fix = "start or update it; on Debian or Ubuntu `make engine CONFIRM=yes` does all of that"
+        raise KitError("Docker", ", ".join(state.missing), fix)
     engine = ask_engine()
     if engine.podman:
         raise KitError("Docker", "this is Podman, whose networks and health checks differ", "use Docker Engine")
     if engine.rootless:
-        raise KitError("Docker", "the engine is rootless: its containers cannot share your files under your uid", "use one that is not")
+        raise KitError("Docker", "the engine is rootless: containers cannot own files as you", "use one run by root")
     if parse_version(engine.version) < OLDEST_ENGINE:
         oldest = ".".join(map(str, OLDEST_ENGINE))
         raise KitError("Docker", f"the engine is {engine.version}, needed is {oldest} or newer", "update it")
@@ -53,8 +52,9 @@ def disk_problems(engine: Engine) -> list[KitError]:
     least = LEAST_DISK_GB if built else LEAST_DISK_TO_BUILD_GB
     places = [place for place in (engine.folder, ROOT) if place.exists()]
     free = {place: shutil.disk_usage(place).free / 1000**3 for place in places}
+    fix = "free some space (`docker system df` shows what the engine holds)"
     return [
-        KitError(str(place), f"{free[place]:.1f} GB are free, needed are {least} GB", "free some space (`docker system df`)")
+        KitError(str(place), f"{free[place]:.1f} GB are free, needed are {least} GB", fix)
         for place in places
         if free[place] < least
     ]
@@ -64,8 +64,8 @@ def port_problems(settings: Settings) -> list[KitError]:
     """Say who has the port of the web page, unless it is this stack."""
     ours = list_containers(settings.project)
     if any(container.service == "airflow-apiserver" and container.state == "running" for container in ours):
-        published = process.run(["docker", "port", *(c.id for c in ours if c.service == "airflow-apiserver")], check=False)
-        if f":{settings.port}" in published.stdout:
+        published = process.run(["docker", "ps", f"--filter=publish={settings.port}", "--format={{.ID}}"], check=False)
+        if set(published.stdout.split()) & {container.id for container in ours}:
             return []
     with socket.socket() as probe:
         # As a server would: a port whose last connection has just closed is free.

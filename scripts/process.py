@@ -47,7 +47,7 @@ def run(
     except FileNotFoundError as error:
         raise missing_program(argv[0]) from error
     except subprocess.TimeoutExpired as error:
-        raise KitError(" ".join(argv[:3]), f"no answer within {timeout:.0f} s", "try again, or look at its logs") from error
+        raise KitError(" ".join(argv[:3]), f"no answer within {timeout:.0f} s", "try again") from error
     if check and done.returncode != 0:
         raise CommandFailed(list(argv), done.returncode, done.stderr or done.stdout)
     return Completed(done.returncode, done.stdout, done.stderr)
@@ -80,7 +80,9 @@ def stream(
     return process.returncode
 
 
-def interactive(argv: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None) -> int:
+def interactive(
+    argv: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> int:
     """Run a program on the user's own terminal."""
     try:
         return subprocess.run(

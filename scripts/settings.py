@@ -24,7 +24,6 @@ OWNED_OPTIONS = frozenset(
         "database.sql_alchemy_conn_async",
         "core.fernet_key",
         "core.executor",
-        "core.executor",
         "core.execution_api_server_url",
         "api_auth.jwt_secret",
         "api.secret_key",
@@ -32,6 +31,8 @@ OWNED_OPTIONS = frozenset(
         "celery.result_backend",
     }
 )
+# Sections that Airflow hands on whole, whatever keys they hold.
+FREE_SECTIONS = ("celery_broker_transport_options.", "celery_result_backend_transport_options.")
 SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance")
 PASSED_ON = ("COMPOSE_", "DOCKER_", "X_")
 _LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
@@ -263,7 +264,7 @@ def _airflow_option(key: str) -> str:
     option = f"{section}.{name}".lower()
     if option in OWNED_OPTIONS:
         raise KeyError(f"{key} (Windrose sets it itself)")
-    if option not in airflow_option_names():
+    if option not in airflow_option_names() and not option.startswith(FREE_SECTIONS):
         raise KeyError(key)
     return option
 
@@ -308,7 +309,9 @@ def host_ca_bundle() -> Path | None:
 
 def env_example() -> str:
     """Return `.env.example`: every setting, its default, one line each."""
-    head = "# Every setting with its default. Copy a line to `.env` (never in git) to change it; `make up` applies it.\n"
+    head = (
+        "# Every setting with its default. Copy a line to `.env` (never in git) to change it; `make up` applies it.\n"
+    )
     foot = (
         "\n# Any Airflow option: AIRFLOW__SECTION__KEY=value, checked against the options of this Airflow.\n"
         "# AIRFLOW__CORE__DEFAULT_TIMEZONE=Europe/Helsinki\n"

@@ -28,6 +28,7 @@ with DAG(
 
     @task
     def hello_world() -> None:
+        """Print the word."""
         print("airflow")
 
     hello_world()

@@ -11,6 +11,7 @@ from locked import HERE, LOCK, installed_versions, locked_versions, normalized
 
 # Airflow itself: another version than the lock's is another product, so the build stops.
 FIXED = ("apache-airflow", "apache-airflow-core", "apache-airflow-task-sdk")
+CACHE = "/tmp/uv-cache"  # noqa: S108 - a cache mount of the Dockerfile
 LOCAL = HERE / "packages.local.txt"
 
 
@@ -53,7 +54,7 @@ def check_local_packages(locked: dict[str, str]) -> None:
 
 def uv_environment() -> dict[str, str]:
     """Return the environment for uv: the CA bundle and the index come as build secrets, for this step only."""
-    environment = {**os.environ, "UV_CACHE_DIR": "/tmp/uv-cache", "UV_LINK_MODE": "copy"}
+    environment = {**os.environ, "UV_CACHE_DIR": CACHE, "UV_LINK_MODE": "copy"}
     bundle, index = Path("/run/secrets/ca_bundle"), Path("/run/secrets/package_index")
     if bundle.exists() and bundle.stat().st_size:
         environment["SSL_CERT_FILE"] = str(bundle)

@@ -23,7 +23,7 @@ def run() -> int:
     rows = [(s.name, s.health, s.since, s.memory, s.version) for s in services]
     table(("SERVICE", "HEALTH", "SINCE", "MEMORY", "VERSION"), rows)
     health = {service.name: service.health for service in services}
-    problems = [problem for name, state in health.items() if state != "healthy" for problem in unwell(stack, name, state)]
+    problems = [unwell(stack, name, state) for name, state in health.items() if state != "healthy"]
     if health.get("postgres") == "healthy":
         problems += broken_dags(stack.query(BROKEN_DAGS))
     say()
@@ -35,12 +35,12 @@ def run() -> int:
     return ExitCode.DONE
 
 
-def unwell(stack: Runtime, name: str, state: str) -> list[str]:
+def unwell(stack: Runtime, name: str, state: str) -> str:
     """Say what a service that is not healthy said last, and what to do."""
     said = stack.why_unwell(name)
     reason = f"; it says: {said[-1].strip()[:200]}" if said else ""
-    mend = "wait a moment" if state == "starting" else f"see `make logs SERVICE={name}`, then `make restart SERVICE={name}`"
-    return [f"{name}: is {state}{reason}; {mend}."]
+    mend = f"see `make logs SERVICE={name}`, then `make restart SERVICE={name}`"
+    return f"{name}: is {state}{reason}; {'wait a moment' if state == 'starting' else mend}."
 
 
 def broken_dags(rows: list[list[str]]) -> list[str]:
@@ -51,8 +51,8 @@ def broken_dags(rows: list[list[str]]) -> list[str]:
         place, line = places[-1] if places else (name, "")
         file = place.removeprefix(DAGS_IN_CONTAINER) if place.startswith("/") else f"dags/{place}"
         where = f"{file} line {line}" if line else file
-        # What follows the error's own line are notes on it.
-        said = [text for text in trace.strip().splitlines() if re.match(r"[A-Za-z_.]+(Error|Exception|Exit|Interrupt)?\b.*", text)]
-        reason = (said or trace.strip().splitlines() or ["cannot be read"])[-1].strip()
+        # The last line that is not indented is the error itself.
+        said = [text for text in trace.splitlines() if text[:1].strip()] or ["cannot be read"]
+        reason = said[-1].strip()
         problems.append(f"{where}: {reason[:200]}; mend the file, it is read again within seconds.")
     return problems

@@ -54,7 +54,7 @@ def add_secrets(config: configparser.RawConfigParser) -> None:
         except OSError as error:
             stop(f"secrets/{name}: cannot be read ({error.strerror}); run `make up` as the owner of secrets/.")
         if value in KNOWN_BAD or len(value) < 16:
-            stop(f"secrets/{name}: the value is empty or publicly known; delete the file's content and read docs/secrets.md.")
+            stop(f"secrets/{name}: the value is empty, short or publicly known; put back the one that was generated.")
         for section, option, template in options:
             if not config.has_section(section):
                 config.add_section(section)
@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> None:
     write_config(config)
     environment = {**os.environ, **read_environment(), **trust_extra_certificates()}
     try:
-        os.execvpe(arguments[0], arguments, environment)
+        os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - the container's own command
     except FileNotFoundError:
         stop(f"{arguments[0]}: there is no such program in the image; write `airflow ...`, `python ...` or `bash`.")
 

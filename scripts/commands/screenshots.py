@@ -1,0 +1,58 @@
+"""Take the pictures in docs/ from the running stack, in a real browser."""
+
+from __future__ import annotations
+
+from scripts import generated_secrets, settings
+from scripts.console import progress, say
+from scripts.developer_tools import ensure_tools
+from scripts.errors import ExitCode, KitError
+from scripts.tiers import find_browser
+
+FOLDER = settings.ROOT / "docs" / "images"
+SIZE = {"width": 1280, "height": 720}
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+# file name: what to show, and the text that says it is there
+PAGES = {
+    "home.png": ("/", "Health"),
+    "dags.png": ("/dags", "tutorial-hello-world"),
+    "dag.png": ("/dags/tutorial-hello-world", "hello_world"),
+}
+
+
+def run() -> int:
+    """Log in and take each picture."""
+    chosen = settings.load()
+    ensure_tools()
+    browser = find_browser(settings.environment())
+    if not browser:
+        raise KitError("chromium", "is not on PATH", "install it, or set CHROMIUM to its path")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    address = f"http://127.0.0.1:{chosen.port}"
+    take_pictures(browser, address, chosen["ADMIN_USER"], generated_secrets.read("admin_password"))
+    say(f"took {len(PAGES)} pictures into docs/images/")
+    return ExitCode.DONE
+
+
+def take_pictures(browser: str, address: str, user: str, password: str) -> None:
+    """Drive the browser through the pages."""
+    from playwright.sync_api import Error, sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser, args=list(QUIET))
+        page = chromium.new_page(viewport={"width": SIZE["width"], "height": SIZE["height"]})
+        try:
+            page.goto(f"{address}/auth/login/")
+            page.fill("input[name=username]", user)
+            page.fill("input[name=password]", password)
+            page.click("input[type=submit], button[type=submit]")
+            page.wait_for_url(lambda url: "login" not in url)
+            for name, (path, text) in PAGES.items():
+                page.goto(address + path)
+                page.get_by_text(text).first.wait_for()
+                page.wait_for_timeout(1500)  # charts draw themselves after their text is there
+                page.screenshot(path=FOLDER / name)
+                progress(f"  {name}")
+        except Error as error:
+            raise KitError(address, error.message.splitlines()[0], "is the stack healthy? see `make status`") from error
+        finally:
+            chromium.close()

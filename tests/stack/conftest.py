@@ -1,0 +1,64 @@
+"""One stack for the whole tier: first with EXECUTOR=local, later the same database with EXECUTOR=celery."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine_support import EXAMPLES, FIRST_STARTS, Stack, describe, running_stack
+
+# From harmless to destructive: each module finds the stack healthy and leaves it so.
+ORDER = (
+    "start",
+    "dags",
+    "hardening",
+    "commands",
+    "preflight",
+    "settings",
+    "janitor",
+    "tasks",
+    "health",
+    "celery",
+    "secrets",
+    "login",
+    "loss",
+)
+# Small enough for a laptop, and for a test to use up.
+MEMORY_MB = "6000"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules in their order."""
+    items.sort(key=lambda item: ORDER.index(item.path.stem.removeprefix("test_")))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A running stack with the DAGs of example_dags/, whose first start was killed several times."""
+    folder = tmp_path_factory.mktemp("stack") / "clone"
+    with running_stack(folder, "windrose-test", MEMORY_MB=MEMORY_MB) as stack:
+        shutil.copytree(EXAMPLES, folder / "dags" / "own", ignore=shutil.ignore_patterns("own_trigger.py", "__pycache__"))
+        shutil.copy(EXAMPLES / "own_trigger.py", folder / "plugins")
+        for seconds in FIRST_STARTS:
+            stack.up_and_kill(after=seconds)
+        stack.up()
+        yield stack
+        if request.session.testsfailed:
+            print(describe(stack))
+
+
+@pytest.fixture(scope="session")
+def celery(stack: Stack) -> Stack:
+    """The same stack and database with EXECUTOR=celery and two workers."""
+    stack.configure(EXECUTOR="celery", WORKERS="2")
+    stack.up()
+    return stack
+
+
+@pytest.fixture
+def dags_folder(stack: Stack) -> Path:
+    """The folder of dags/ that is the user's own."""
+    return stack.folder / "dags" / "own"

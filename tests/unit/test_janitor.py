@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.in_airflow import janitor
+
+NOW = time.time()
+DAY = 86400
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(logs: Path, name: str, *, days_old: float, size: int = 10) -> Path:
+    path = logs / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    os.utime(path, (NOW - days_old * DAY, NOW - days_old * DAY))
+    return path
+
+
+def test_old_logs_go_and_younger_ones_stay(logs: Path) -> None:
+    old = write(logs, "dag_id=a/run_id=1/attempt=1.log", days_old=40)
+    young = write(logs, "dag_id=a/run_id=2/attempt=1.log", days_old=3)
+
+    freed = janitor.clean(logs, now=NOW, days=30, megabytes=100)
+
+    assert (old.exists(), young.exists(), freed) == (False, True, 10)
+
+
+def test_oldest_logs_go_until_the_rest_fits(logs: Path) -> None:
+    files = [write(logs, f"{age}.log", days_old=age, size=600_000) for age in (4, 3, 2, 1)]
+
+    janitor.clean(logs, now=NOW, days=30, megabytes=2)
+
+    assert [file.exists() for file in files] == [False, True, True, True]
+
+
+def test_log_that_a_task_may_still_write_stays_whatever_the_size(logs: Path) -> None:
+    busy = write(logs, "busy.log", days_old=0.01, size=3_000_000)
+
+    janitor.clean(logs, now=NOW, days=30, megabytes=1)
+
+    assert busy.exists()
+
+
+def test_folders_left_empty_go_and_fresh_ones_stay(logs: Path) -> None:
+    write(logs, "dag_id=a/run_id=1/attempt=1.log", days_old=40)
+    fresh = logs / "dag_id=b"
+    fresh.mkdir()
+
+    janitor.clean(logs, now=NOW, days=30, megabytes=100)
+    after_one_pass = fresh.exists()
+    janitor.clean(logs, now=NOW + 2 * 3600, days=30, megabytes=100)
+
+    assert (after_one_pass, list(logs.iterdir())) == (True, [])
+
+
+def test_link_out_of_the_folder_is_not_followed(logs: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    kept = write(outside, "kept.log", days_old=400)
+    (logs / "latest").symlink_to(outside)
+
+    janitor.clean(logs, now=NOW, days=30, megabytes=1)
+
+    assert kept.exists()
