@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,17 @@ with DAG("bench-wide", schedule=None, is_paused_upon_creation=False, max_active_
 """
 
 
+@dataclass
 class Stack:
     """A stack that is measured: how it starts, where its page and its DAGs are."""
 
-    def __init__(self, name: str, folder: Path, start: list[str], stop: list[str], address: str, login: str) -> None:
-        self.name, self.folder, self.start, self.stop = name, folder, start, stop
-        self.address = address
-        self.login = login
-        self.token: str | None = None
+    name: str
+    folder: Path
+    start: list[str]
+    stop: list[str]
+    address: str
+    login: str  # user:password, or user: where the password is generated
+    token: str | None = None
 
     def run(self, argv: list[str]) -> float:
         """Run a command in the stack's folder; return the seconds it took."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from scripts import runtime, settings
+from scripts import generated_files, generated_secrets, runtime, settings
 from scripts.console import say
 from scripts.errors import ExitCode
 
@@ -26,7 +26,8 @@ def run() -> int:
         say("Kept: dags/, plugins/, config/, data/, .env. Type `make clean CONFIRM=yes` to go on.")
         return ExitCode.USAGE
     runtime.choose(chosen).clean()
-    for name in ("logs", "secrets", ".windrose"):
-        shutil.rmtree(settings.ROOT / name, ignore_errors=True)
+    for folder in (settings.ROOT / "logs", generated_secrets.FOLDER, generated_files.FOLDER):
+        if folder.exists():
+            shutil.rmtree(folder)
     say("deleted; `make up` begins anew")
     return ExitCode.DONE

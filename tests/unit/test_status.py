@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from scripts.commands.status import broken_dags
+
+TRACE = """Traceback (most recent call last):
+  File "<frozen importlib._bootstrap>", line 488, in _call_with_frames_removed
+  File "/opt/airflow/dags/mine/broken.py", line 3, in <module>
+    x = undefined_name
+        ^^^^^^^^^^^^^^
+NameError: name 'undefined_name' is not defined
+"""
+SYNTAX = """  File "/opt/airflow/dags/mine/typo.py", line 7
+    def x(
+         ^
+SyntaxError: '(' was never closed
+"""
+
+
+def test_broken_dag_is_told_with_file_line_and_reason() -> None:
+    assert broken_dags([["mine/broken.py", TRACE], ["mine/typo.py", SYNTAX]]) == [
+        "dags/mine/broken.py line 3: NameError: name 'undefined_name' is not defined; "
+        "mend the file, it is read again within seconds.",
+        "dags/mine/typo.py line 7: SyntaxError: '(' was never closed; mend the file, it is read again within seconds.",
+    ]
+
+
+def test_trace_without_a_place_names_the_file() -> None:
+    assert broken_dags([["mine/slow.py", "DagBag import timeout"]]) == [
+        "dags/mine/slow.py: DagBag import timeout; mend the file, it is read again within seconds."
+    ]
