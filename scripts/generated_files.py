@@ -69,7 +69,8 @@ def ignored_dags(settings: Settings) -> str:
 def restart_fingerprint() -> str:
     """Return a short name of the configuration and the plugins: services read them only when they start."""
     digest = hashlib.sha256()
-    for path in [*files_below(ROOT / "config"), *files_below(ROOT / "plugins"), *files_below(FOLDER)]:
+    # Secrets, too: a container keeps the file that it was started with, also when another one has taken its place.
+    for path in [path for name in ("config", "plugins", "secrets", FOLDER) for path in files_below(ROOT / name)]:
         if path != SHOWN_DAGS:
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]

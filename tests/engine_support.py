@@ -21,6 +21,7 @@ from scripts import tree
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "tests" / "stack" / "example_dags"
+OWN_DAGS = ["own-deferring", "own-eating", "own-looking", "own-sleeping"]
 PROJECT = "com.docker.compose.project"
 NOT_FOR_A_STACK = ("SERVICE", "CONFIRM", "LINES", "FOLLOW", "TIER", "K", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 ENDED = ("success", "failed")

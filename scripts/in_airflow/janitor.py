@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,7 +57,12 @@ def clean(folder: Path, *, now: float, days: int, megabytes: int) -> int:
     """Delete what is outdated and the folders that are empty then; return how many bytes that freed."""
     freed = 0
     for log in choose_outdated(list(find_logs(folder)), now=now, days=days, megabytes=megabytes):
-        log.path.unlink(missing_ok=True)
+        try:
+            log.path.unlink(missing_ok=True)
+        except OSError as error:
+            # Somebody else's file must not end the cleaning of ours.
+            print(f"janitor: {log.path} stays: {error.strerror}", flush=True)  # noqa: T201
+            continue
         freed += log.size
     for place, folders, _ in os.walk(folder, topdown=False):
         for name in folders:
@@ -86,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

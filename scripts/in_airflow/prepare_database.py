@@ -82,7 +82,7 @@ def prepare_schema() -> str:
     from airflow.utils import db
     from airflow.utils.db_manager import RunDBManager
 
-    with settings.Session() as session:
+    with settings.Session() as session:  # type: ignore[misc]  # None only until Airflow is initialised
         before = db._get_current_revision(session)
         is_current = before == db._get_script_object().get_current_head()
         is_current = is_current and RunDBManager().check_migration(session)
@@ -93,7 +93,7 @@ def prepare_schema() -> str:
         db.upgradedb()
     except SystemExit as error:
         raise InitError("the database cannot be migrated by itself; see the lines above") from error
-    with settings.Session() as session:
+    with settings.Session() as session:  # type: ignore[misc]  # None only until Airflow is initialised
         after = db._get_current_revision(session)
     return (
         f"created the database at revision {after}" if before is None else f"migrated the database to revision {after}"

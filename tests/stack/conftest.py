@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import EXAMPLES, FIRST_STARTS, Stack, describe, running_stack
+from tests.engine_support import EXAMPLES, FIRST_STARTS, OWN_DAGS, Stack, describe, eventually, running_stack
 
 # From harmless to destructive: each module finds the stack healthy and leaves it so.
 ORDER = (
@@ -45,6 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         for seconds in FIRST_STARTS:
             stack.up_and_kill(after=seconds)
         stack.up()
+        eventually(lambda: set(OWN_DAGS) <= set(stack.dag_ids()), within=60)
         yield stack
         if request.session.testsfailed:
             print(describe(stack))

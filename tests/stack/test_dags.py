@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.engine_support import Stack, eventually
+from tests.engine_support import OWN_DAGS, Stack, eventually
 
+MAKE_FAILED = 2  # make says 2 whatever the command said; `python -m scripts status` says 1
 SHIPPED = "tutorial-hello-world"
-OWN = ["own-deferring", "own-eating", "own-looking", "own-sleeping"]
 NEW = """
 from airflow.sdk import DAG
 with DAG(dag_id="own-new", schedule=None):
@@ -16,7 +16,7 @@ with DAG(dag_id="own-new", schedule=None):
 
 
 def test_shipped_and_own_dags_appear(stack: Stack) -> None:
-    eventually(lambda: stack.dag_ids() == sorted([*OWN, SHIPPED]), within=60)
+    eventually(lambda: stack.dag_ids() == sorted([*OWN_DAGS, SHIPPED]), within=60)
 
 
 def test_saved_dag_appears_without_a_command(stack: Stack) -> None:
@@ -66,7 +66,7 @@ def test_broken_dag_is_named_with_file_and_line(stack: Stack) -> None:
     broken.unlink()
 
     expected = "dags/own/broken_dag.py line 3: RuntimeError: so it is; mend the file, it is read again within seconds."
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, expected)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (MAKE_FAILED, expected)
     eventually(lambda: stack.api("GET", "importErrors")["total_entries"] == 0, within=60)
 
 
@@ -76,7 +76,7 @@ def test_library_none_hides_shipped_dags_only(stack: Stack, dags_folder: Path) -
     stack.configure(LIBRARY="none")
     stack.up()
 
-    eventually(lambda: stack.dag_ids() == OWN, within=60)
+    eventually(lambda: stack.dag_ids() == OWN_DAGS, within=60)
     stack.configure(LIBRARY="all")
     stack.up()
     eventually(lambda: SHIPPED in stack.dag_ids(), within=60)

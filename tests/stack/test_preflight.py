@@ -39,7 +39,7 @@ def test_unreachable_engine_is_one_sentence(untouched: Stack, command: str) -> N
     done = untouched.make(command, env={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
 
     told = [line for line in done.stderr.splitlines() if not line.startswith(("make", "stopping"))]
-    sentence = "start or update it, or run `make engine CONFIRM=yes` on Debian or Ubuntu."
+    sentence = "start or update it; on Debian or Ubuntu `make engine CONFIRM=yes` does all of that."
     assert (done.returncode, done.stdout, told) == (2, "", [f"Docker: no Docker Engine answers; {sentence}"])
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 
 from scripts.in_airflow import janitor
 
+ROOT = Path(__file__).parents[2]
 NOW = time.time()
 DAY = 86400
 
@@ -70,3 +73,24 @@ def test_link_out_of_the_folder_is_not_followed(logs: Path, tmp_path_factory: py
     janitor.clean(logs, now=NOW, days=30, megabytes=1)
 
     assert kept.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file that is not ours")
+def test_file_that_is_not_ours_does_not_stop_the_rest(logs: Path) -> None:
+    logs.chmod(0o755)
+    foreign = write(logs, "foreign/1.log", days_old=50)
+    ours = write(logs, "ours/1.log", days_old=40)
+    os.chown(ours.parent, 50000, 0)
+
+    code = f"""
+import os
+from pathlib import Path
+from scripts.in_airflow import janitor
+os.setuid(50000)
+janitor.clean(Path({str(logs)!r}), now={NOW}, days=30, megabytes=100)
+"""
+    for parent in logs.parents[:-2]:
+        parent.chmod(0o755)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+    assert (foreign.exists(), ours.exists()) == (True, False)

@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("airflow.listeners")
-from windrose import task_memory  # noqa: E402 - Airflow first
+from windrose import task_memory
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 

@@ -1,0 +1,69 @@
+"""A frozen process turns its service's health red within a minute, and a thawed one green again."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+
+from tests.engine_support import Stack, eventually, run
+
+NOTICED_WITHIN = 60
+AIRFLOW = ("airflow-apiserver", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer", "janitor")
+
+
+def signal_main_process(stack: Stack, service: str, name: str) -> None:
+    """Send a signal to the program of a container and to nothing beside it."""
+    container = stack.id(service)
+    if stack.exec(service, "cat", "/proc/1/comm").stdout.strip() == "dumb-init":
+        # The program is dumb-init's child; a process in the container may signal it.
+        run("docker", "exec", container, "sh", "-c", f"kill -{name} $(cat /proc/1/task/1/children)")
+    else:
+        # The program is process 1, which takes such a signal from outside only.
+        run("docker", "kill", f"--signal={name}", container)
+
+
+def freeze_and_thaw(stack: Stack, *services: str) -> dict[str, str]:
+    """Freeze services until all are red, thaw them until all are green; return what they were between."""
+    for service in services:
+        signal_main_process(stack, service, "STOP")
+    try:
+        eventually(lambda: all(stack.health(name) == "unhealthy" for name in services), within=NOTICED_WITHIN)
+    finally:
+        found = {name: stack.health(name) for name in services}
+        for service in services:
+            signal_main_process(stack, service, "CONT")
+    return found
+
+
+def eventually_healthy(stack: Stack) -> None:
+    """Wait until `make status` has nothing to say."""
+    eventually(lambda: stack.make("status").returncode == 0, within=90, pause=2)
+
+
+def test_frozen_services_turn_red_and_green_again(stack: Stack) -> None:
+    before = stack.starts()
+
+    found = freeze_and_thaw(stack, *AIRFLOW)
+
+    assert found == dict.fromkeys(AIRFLOW, "unhealthy")
+    eventually_healthy(stack)
+    assert stack.starts() == before
+
+
+def test_frozen_database_turns_red_and_green_again(stack: Stack) -> None:
+    before = stack.starts()
+
+    found = freeze_and_thaw(stack, "postgres")
+
+    assert found == {"postgres": "unhealthy"}
+    eventually_healthy(stack)
+    assert stack.starts() == before
+
+
+def test_health_page_tells_of_every_part(stack: Stack) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.port}/api/v2/monitor/health", timeout=30) as answer:
+        parts = json.load(answer)
+
+    assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(
+        ("dag_processor", "metadatabase", "scheduler", "triggerer"), "healthy"
+    )

@@ -1,0 +1,67 @@
+"""Back to one machine, down and up again: nothing that Airflow remembers is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.engine_support import Stack, run
+
+SUBNET = "10.213.77.0/24"
+REMEMBERED = ("connections/plain", "variables/colour")
+
+
+@pytest.fixture(scope="module")
+def filled(celery: Stack) -> Stack:
+    """The stack with a connection, a variable and a run with its log."""
+    celery.api("POST", "connections", {"connection_id": "plain", "conn_type": "http", "password": "kept-and-hidden"})
+    celery.api("POST", "variables", {"key": "colour", "value": "blau — 青"})
+    assert celery.result(celery.trigger("tutorial-hello-world")) == "success"
+    return celery
+
+
+def memory_of(stack: Stack) -> dict[str, Any]:
+    """Return what Airflow remembers of everything that was put into it."""
+    runs = stack.api("GET", "dags/~/dagRuns?limit=100&order_by=id")["dag_runs"]
+    last = [run for run in runs if run["dag_id"] == "tutorial-hello-world"][-1]
+    path = f"dags/tutorial-hello-world/dagRuns/{last['dag_run_id']}"
+    return {
+        **{name: stack.api("GET", name) for name in REMEMBERED},
+        "runs": [(run["dag_id"], run["dag_run_id"], run["state"]) for run in runs],
+        "log": stack.log(path, "hello_world"),
+    }
+
+
+def test_local_again_removes_broker_and_workers_only(filled: Stack) -> None:
+    before = memory_of(filled)
+
+    filled.configure(EXECUTOR="local")
+    filled.up()
+
+    assert {"valkey", "airflow-worker"} & set(filled.services()) == set()
+    assert memory_of(filled) == before
+    assert filled.result(filled.trigger("own-looking")) == "success"
+
+
+def test_down_and_up_lose_nothing(filled: Stack) -> None:
+    before = memory_of(filled)
+
+    down = filled.make("down")
+    stopped = filled.services()
+    nothing = filled.make("status")
+    filled.configure(SUBNET=SUBNET)
+    filled.up()
+
+    assert (down.returncode, down.stdout) == (0, "stopped; nothing is lost, `make up` brings it back\n")
+    assert (stopped, nothing.stdout) == ([], "nothing is running; `make up` starts everything\n")
+    assert '"event": "airflow"' in before["log"]
+    assert memory_of(filled) == before
+
+
+def test_networks_lie_in_the_subnet_of_the_site(filled: Stack) -> None:
+    names = [f"{filled.project}_{name}" for name in ("database", "front")]
+
+    found = run("docker", "network", "inspect", "--format={{range .IPAM.Config}}{{.Subnet}}{{end}}", *names).stdout
+
+    assert found.split() == ["10.213.77.0/26", "10.213.77.128/26"]

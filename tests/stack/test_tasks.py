@@ -1,0 +1,79 @@
+"""Tasks: what happens to them when memory runs out, processes die, and services restart."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.engine_support import Stack, eventually, run
+
+NOTICED_WITHIN = 180
+API_SERVER_IS_AWAY = 15
+
+
+def is_running(stack: Stack, path: str, task: str = "sleep") -> bool:
+    """Say whether a run's task is at work: its own first line is in its log."""
+    return stack.tasks(path)[task]["state"] == "running" and "sleeping" in stack.log(path, task)
+
+
+def kill_task(stack: Stack, service: str, path: str) -> list[str]:
+    """Kill every process of a run's task, as the kernel would; return what they were."""
+    task_id = stack.tasks(path)["sleep"]["id"]
+    script = (
+        "import os, pathlib, sys\n"
+        "for folder in pathlib.Path('/proc').glob('[0-9]*'):\n"
+        "    words = (folder / 'cmdline').read_bytes().replace(b'\\0', b' ').decode()\n"
+        "    if sys.argv[1] in words and int(folder.name) != os.getpid():\n"
+        "        print(words)\n"
+        "        os.kill(int(folder.name), 9)\n"
+    )
+    return stack.exec(service, "python", "-c", script, task_id).stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def killed_run(stack: Stack) -> str:
+    """A run whose task was killed with all its processes."""
+    path = stack.trigger("own-sleeping", seconds=600)
+    eventually(lambda: is_running(stack, path), within=60)
+    assert kill_task(stack, "airflow-scheduler", path) != []
+    return path
+
+
+def test_running_task_survives_the_api_server(stack: Stack, killed_run: str) -> None:
+    path = stack.trigger("own-sleeping", seconds=25)
+    eventually(lambda: is_running(stack, path), within=60)
+
+    stopped = stack.compose("stop", "airflow-apiserver")
+    time.sleep(API_SERVER_IS_AWAY)
+    started = stack.compose("start", "airflow-apiserver")
+
+    assert (stopped.returncode, started.returncode) == (0, 0)
+    eventually(lambda: stack.health("airflow-apiserver") == "healthy", within=60)
+    assert (stack.result(path), stack.tasks(path)["sleep"]["try_number"]) == ("success", 1)
+
+
+def test_task_that_takes_too_much_fails_alone(stack: Stack, killed_run: str) -> None:
+    before = stack.starts()
+    limit = stack.containers("airflow-scheduler")[0]["HostConfig"]["Memory"]
+
+    path = stack.trigger("own-eating", megabytes=limit // 1024**2 + 100)
+
+    assert stack.result(path) == "failed"
+    assert "out of memory" in stack.log(path, "eat").lower()
+    assert (stack.starts(), stack.health("airflow-scheduler")) == (before, "healthy")
+
+
+def test_running_task_survives_a_restart_of_its_scheduler(stack: Stack, killed_run: str) -> None:
+    path = stack.trigger("own-sleeping", seconds=10)
+    eventually(lambda: is_running(stack, path), within=60)
+
+    done = stack.make("restart", "SERVICE=airflow-scheduler")
+
+    assert (done.returncode, stack.result(path), stack.tasks(path)["sleep"]["try_number"]) == (0, "success", 1)
+
+
+def test_killed_task_is_noticed_and_tried_again(stack: Stack, killed_run: str) -> None:
+    assert stack.result(killed_run, within=NOTICED_WITHIN) == "success"
+    assert stack.tasks(killed_run)["sleep"]["try_number"] == 2
+    assert run("docker", "inspect", "--format={{.RestartCount}}", stack.id("airflow-scheduler")).stdout.strip() == "0"
