@@ -52,6 +52,7 @@ def test_whole_folder_is_parsed_without_the_helpers() -> None:
 
 def test_hello_world_prints_airflow(capsys: pytest.CaptureFixture[str]) -> None:
     dag = DagBag(str(DAGS / "tutorial" / "hello_world_dag.py")).dags["tutorial-hello-world"]
+    capsys.readouterr()
 
     dag.task_dict["hello_world"].python_callable()
 

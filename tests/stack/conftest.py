@@ -40,8 +40,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     """A running stack with the DAGs of example_dags/, whose first start was killed several times."""
     folder = tmp_path_factory.mktemp("stack") / "clone"
     with running_stack(folder, "windrose-test", MEMORY_MB=MEMORY_MB) as stack:
-        shutil.copytree(EXAMPLES, folder / "dags" / "own", ignore=shutil.ignore_patterns("own_trigger.py", "__pycache__"))
-        shutil.copy(EXAMPLES / "own_trigger.py", folder / "plugins")
+        shutil.copytree(EXAMPLES, stack.folder / "dags" / "own", ignore=shutil.ignore_patterns("own_trigger.py", "__py*"))
+        shutil.copy(EXAMPLES / "own_trigger.py", stack.folder / "plugins")
         for seconds in FIRST_STARTS:
             stack.up_and_kill(after=seconds)
         stack.up()
