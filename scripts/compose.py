@@ -123,6 +123,13 @@ class ComposeStack:
     def clean(self) -> None:
         """Remove containers, volumes, networks and our images of this clone."""
         preflight.check_docker()
+        volume = f"{self.settings.project}_database"
+        if volume_exists(volume) and not generated_secrets.FOLDER.exists():
+            raise KitError(
+                "make clean",
+                f"this clone has no secrets/, so the volume {volume} may be another clone's",
+                f"delete it by hand if it is not: docker volume rm {volume}",
+            )
         used = {container.image for container in self.containers()}
         self.compose("down", "--volumes", "--remove-orphans")
         for image in used:

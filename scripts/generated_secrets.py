@@ -89,6 +89,12 @@ def _missing() -> list[Secret]:
 
 def _refuse_loss(missing: list[Secret]) -> None:
     lost = [secret for secret in missing if secret.loss]
+    if not FOLDER.exists():
+        raise KitError(
+            "secrets/",
+            f"is missing, but the engine has a database of this name; new secrets would lose {_listed(lost)}",
+            "put secrets/ back from your backup, or, if that database is another clone's, set COMPOSE_PROJECT_NAME in .env",
+        )
     if lost:
         raise Problems(
             [
@@ -100,6 +106,10 @@ def _refuse_loss(missing: list[Secret]) -> None:
                 for secret in lost
             ]
         )
+
+
+def _listed(lost: list[Secret]) -> str:
+    return ", ".join(secret.loss for secret in lost)
 
 
 def _write(path: Path, value: str) -> None:
