@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from airflow.plugins_manager import AirflowPlugin
-from windrose import task_memory
+from windrose import task_memory, task_orphan
 from windrose.login_limiter import LoginLimiterMiddleware
 
 
@@ -16,4 +16,4 @@ class WindrosePlugin(AirflowPlugin):
     fastapi_root_middlewares: ClassVar[list[Any]] = [
         {"name": "Limit the rate of login attempts", "middleware": LoginLimiterMiddleware},
     ]
-    listeners: ClassVar[list[Any]] = [task_memory]
+    listeners: ClassVar[list[Any]] = [task_memory, task_orphan]

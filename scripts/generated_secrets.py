@@ -93,7 +93,7 @@ def _refuse_loss(missing: list[Secret]) -> None:
         raise KitError(
             "secrets/",
             f"is missing, but the engine has a database of this name; new secrets would lose {_listed(lost)}",
-            "put secrets/ back from your backup, or, if that database is another clone's, set COMPOSE_PROJECT_NAME in .env",
+            "put secrets/ back from your backup, or set COMPOSE_PROJECT_NAME in .env if that is another clone's",
         )
     if lost:
         raise Problems(
