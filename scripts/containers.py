@@ -71,15 +71,14 @@ def ask_engine() -> Engine:
     """Return what the engine says of itself."""
     info: dict[str, Any] = json.loads(process.run(["docker", "info", "--format={{json .}}"], timeout=30).stdout)
     options = " ".join(info.get("SecurityOptions") or [])
+    parts = process.run(["docker", "version", "--format={{json .Server.Components}}"], timeout=30).stdout
     return Engine(
         version=info.get("ServerVersion", ""),
         memory_mb=int(info.get("MemTotal", 0)) // 1024**2,
         cores=int(info.get("NCPU", 1)),
         folder=Path(info.get("DockerRootDir") or "/var/lib/docker"),
         rootless="name=rootless" in options,
-        # Podman answers Docker's questions, but has no engine that could be asked for its plugins.
-        podman="podman" in json.dumps([info.get("Name"), info.get("OperatingSystem"), info.get("Driver")]).lower()
-        or not info.get("DockerRootDir"),
+        podman="Podman Engine" in parts,
     )
 
 

@@ -12,9 +12,10 @@ from scripts import base_images, process
 from scripts.build_inputs import build_secrets
 from scripts.console import progress
 from scripts.errors import CommandFailed, KitError
-from scripts.settings import ROOT, Settings, environment
+from scripts.settings import ROOT, STATE, Settings, environment
 
 REFERENCES = ROOT / "images" / "images.env"
+BUILT = STATE / "images"
 STEP = re.compile(r"#\d+ \[(?:\S+ )?\s*(\d+/\d+)\] (RUN|COPY) (.{0,70})")
 
 
@@ -200,10 +201,9 @@ def image_id(reference: str) -> str | None:
 
 
 def remove_outdated(current: list[str]) -> None:
-    """Remove older builds that nothing uses any more."""
-    for tag in current:
-        repository = tag.rsplit(":", 1)[0]
-        listed = process.run(["docker", "image", "ls", "--format={{.Repository}}:{{.Tag}}", repository]).stdout.split()
-        for outdated in set(listed) - {tag}:
-            # Without force: the engine keeps an image that any container still uses.
-            process.run(["docker", "image", "rm", outdated], check=False)
+    """Remove the builds that this clone used before and now uses no more; another clone's are not ours to remove."""
+    before = BUILT.read_text(encoding="utf-8").split() if BUILT.exists() else []
+    for tag in set(before) - set(current):
+        # Without force: the engine keeps an image that any container still uses.
+        process.run(["docker", "image", "rm", tag], check=False)
+    BUILT.write_text("\n".join(current), encoding="utf-8")
