@@ -11,7 +11,7 @@ from scripts.console import progress
 from scripts.containers import Container, Engine, last_lines, list_containers, memory_in_use, volume_exists
 from scripts.errors import KitError
 from scripts.process import Completed
-from scripts.runtime import Service
+from scripts.runtime_interface import Service
 from scripts.settings import ROOT, Settings, environment
 
 UID_WHEN_ROOT = 50000  # the uid the official Airflow image has

@@ -7,7 +7,7 @@ import re
 from scripts import runtime, settings
 from scripts.console import say, table
 from scripts.errors import ExitCode
-from scripts.runtime import Runtime
+from scripts.runtime_interface import Runtime
 
 BROKEN_DAGS = "SELECT filename, stacktrace FROM import_error ORDER BY filename"
 DAGS_IN_CONTAINER = "/opt/airflow/"
