@@ -86,3 +86,13 @@ def test_only_a_celery_worker_touches_the_heartbeat_file(monkeypatch, tmp_path, 
     signals.heartbeat_sent.send(sender=None)
 
     assert module.HEARTBEAT_FILE.exists() == listens
+
+
+def test_list_of_options_is_the_installed_airflows() -> None:
+    from airflow.configuration import conf
+
+    known = {
+        f"{section}.{key}".lower() for section, d in conf.configuration_description.items() for key in d["options"]
+    }
+
+    assert set((CONFIG.parent / "scripts" / "airflow_options.txt").read_text(encoding="utf-8").split()) == known
