@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from scripts import generated_files, generated_secrets, images, limits, preflight, process
 from scripts.compose_start import Start
 from scripts.console import progress
-from scripts.containers import Container, Engine, last_lines, list_containers, memory_in_use, volume_exists
+from scripts.containers import (
+    Container,
+    Engine,
+    last_lines,
+    last_probe,
+    list_containers,
+    memory_in_use,
+    volume_exists,
+)
 from scripts.errors import KitError
 from scripts.process import Completed
 from scripts.runtime_interface import Service
@@ -141,12 +149,13 @@ class ComposeStack:
         containers = [container for container in self.containers() if container.health != "done"]
         memory = memory_in_use(containers)
         return [
-            Service(c.service, c.health, c.since, memory.get(c.id, ""), c.image.rsplit(":", 1)[-1]) for c in containers
+            Service(c.name, c.health, c.since, memory.get(c.id, ""), c.image.rsplit(":", 1)[-1]) for c in containers
         ]
 
-    def why_unwell(self, service: str) -> list[str]:
-        """Return the last lines a service said."""
-        return [line for c in self.containers() if c.service == service for line in last_lines(c, 5)]
+    def why_unwell(self, name: str) -> str:
+        """Return what the health check of a service said last, else the service itself."""
+        container = next(container for container in self.containers() if container.name == name)
+        return last_probe(container) or "".join(last_lines(container, 1))
 
     def follow_logs(self, service: str, *, lines: int, follow: bool) -> int:
         """Show what the services say, as `docker compose logs` does."""

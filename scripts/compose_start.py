@@ -95,7 +95,7 @@ class Start:
     def tell(self, container: Container) -> None:
         """Print a line when a service has become ready."""
         if container.health in READY and self.told.get(container.id) != container.health:
-            progress(f"  {container.service}: {container.health}")
+            progress(f"  {container.name}: {container.health}")
         self.told[container.id] = container.health
 
     def failure(self, container: Container) -> KitError:

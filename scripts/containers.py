@@ -19,6 +19,7 @@ FIELDS = (
     "{{.Image}}",
     '{{.Label "com.docker.compose.config-hash"}}',
     '{{.Label "com.docker.compose.project.working_dir"}}',
+    '{{.Label "com.docker.compose.container-number"}}',
     '{{.Label "com.docker.compose.oneoff"}}',
 )
 
@@ -46,6 +47,12 @@ class Container:
     image: str
     config_hash: str
     clone: Path
+    number: str
+
+    @property
+    def name(self) -> str:
+        """Return the service's name, with a number from the second container of it on."""
+        return self.service if self.number == "1" else f"{self.service}-{self.number}"
 
     @property
     def health(self) -> str:
@@ -89,10 +96,10 @@ def list_containers(project: str) -> list[Container]:
     )
     found = []
     for line in listed.stdout.splitlines():
-        identity, service, state, status, image, config_hash, clone, one_off = line.split("\t")
+        identity, service, state, status, image, config_hash, clone, number, one_off = line.split("\t")
         if one_off != "True":
-            found.append(Container(identity, service, state, status, image, config_hash, Path(clone)))
-    return sorted(found, key=lambda container: container.service)
+            found.append(Container(identity, service, state, status, image, config_hash, Path(clone), number))
+    return sorted(found, key=lambda container: container.name)
 
 
 def volume_exists(name: str) -> bool:
@@ -104,6 +111,13 @@ def last_lines(container: Container, count: int) -> list[str]:
     """Return the end of a container's log."""
     done = process.run(["docker", "logs", f"--tail={count}", container.id], check=False)
     return [line for line in (done.stdout + done.stderr).splitlines() if line.strip()][-count:]
+
+
+def last_probe(container: Container) -> str:
+    """Return what a container's health check said last, '' where it has none or said nothing."""
+    template = "{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}"
+    done = process.run(["docker", "inspect", f"--format={template}", container.id], check=False)
+    return next((line.strip() for line in reversed(done.stdout.splitlines()) if line.strip()), "")
 
 
 def memory_in_use(containers: list[Container]) -> dict[str, str]:

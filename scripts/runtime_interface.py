@@ -40,8 +40,8 @@ class Runtime(Protocol):
     def services(self) -> list[Service]:
         """Return what runs, [] when nothing does."""
 
-    def why_unwell(self, service: str) -> list[str]:
-        """Return the last lines a service said."""
+    def why_unwell(self, name: str) -> str:
+        """Return in a line what is wrong with a service, as far as it says."""
 
     def follow_logs(self, service: str, *, lines: int, follow: bool) -> int:
         """Show logs on the terminal; return the exit code."""

@@ -38,8 +38,9 @@ def run() -> int:
 def unwell(stack: Runtime, name: str, state: str) -> str:
     """Say what a service that is not healthy said last, and what to do."""
     said = stack.why_unwell(name)
-    reason = f"; it says: {said[-1].strip()[:200]}" if said else ""
-    mend = f"see `make logs SERVICE={name}`, then `make restart SERVICE={name}`"
+    reason = f" ({said.strip()[:200]})" if said else ""
+    service = re.sub(r"-\d+$", "", name)
+    mend = f"see `make logs SERVICE={service}`, then `make restart SERVICE={service}`"
     return f"{name}: is {state}{reason}; {'wait a moment' if state == 'starting' else mend}."
 
 
