@@ -16,6 +16,7 @@ from scripts.settings import ROOT, STATE, Settings, environment
 
 REFERENCES = ROOT / "images" / "images.env"
 BUILT = STATE / "images"
+RECIPE = "windrose.recipe"  # label of a stand-in: what it was made by
 STEP = re.compile(r"#\d+ \[(?:\S+ )?\s*(\d+/\d+)\] (RUN|COPY) (.{0,70})")
 
 
@@ -82,7 +83,7 @@ def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
     source = settings["IMAGE_SOURCE"]
     if source != "local" and all(image_id(reference) for reference in official.values()):
         return official
-    if source == "auto" and all(image_id(reference) for reference in local.values()):
+    if source == "auto" and all(is_current(image) for image in wanted):
         return local
     if source != "local":
         failure = pull(list(official.values()))
@@ -92,8 +93,8 @@ def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
             raise KitError("images", failure, "check the network or IMAGE_REGISTRY, or set IMAGE_SOURCE=local in .env")
         progress(f"images: {failure}; building them here from Debian and the package index (IMAGE_SOURCE=auto)")
     for image in wanted:
-        if image_id(local[image.name]) is None:
-            build_base(image, local[image.name], settings)
+        if not is_current(image):
+            build_base(image, settings)
     return local
 
 
@@ -133,13 +134,28 @@ def pull_reason(lines: list[str]) -> str:
     return lines[-1][-200:] if lines else "no reason given"
 
 
-def build_base(image: Image, tag: str, settings: Settings) -> None:
+def recipe(image: Image) -> str:
+    """Return a short name of what makes the stand-in of an official image."""
+    digest = hashlib.sha256()
+    for path in files_below(ROOT / "images" / f"{image.name}-base"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def is_current(image: Image) -> bool:
+    """Say whether the stand-in is here and was made by today's recipe."""
+    template = f'--format={{{{index .Config.Labels "{RECIPE}"}}}}'
+    reference = references()[f"{image.name.upper()}_LOCAL"]
+    return process.run(["docker", "image", "inspect", template, reference], check=False).stdout.strip() == recipe(image)
+
+
+def build_base(image: Image, settings: Settings) -> None:
     """Build the stand-in of an official image, on a Debian that debootstrap makes."""
     debian = references()["DEBIAN_LOCAL"]
     if image_id(debian) is None:
         base_images.make_debian(debian, settings)
     base = Image(f"{image.name}-base", f"images/{image.name}-base/Dockerfile", ())
-    build(base, tag, {"DEBIAN": debian}, settings)
+    build(base, references()[f"{image.name.upper()}_LOCAL"], {"DEBIAN": debian, "RECIPE": recipe(image)}, settings)
 
 
 def build(image: Image, tag: str, build_arguments: dict[str, str], settings: Settings) -> None:

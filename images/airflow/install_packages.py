@@ -65,7 +65,9 @@ def uv_environment() -> dict[str, str]:
 
 def uv(*arguments: str) -> int:
     """Run uv on the environment we run in."""
-    return subprocess.run(["uv", "pip", *arguments], env=uv_environment(), check=False).returncode
+    return subprocess.run(
+        ["uv", "pip", arguments[0], f"--python={sys.executable}", *arguments[1:]], env=uv_environment(), check=False
+    ).returncode
 
 
 def main() -> None:

@@ -99,6 +99,8 @@ def main(arguments: list[str]) -> None:
     config = read_config()
     add_secrets(config)
     write_config(config)
+    # The official image sets this one in its environment, where it would win over the configuration.
+    os.environ.pop("AIRFLOW__CORE__LOAD_EXAMPLES", None)
     environment = {**os.environ, **read_environment(), **trust_extra_certificates()}
     try:
         os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - the container's own command
