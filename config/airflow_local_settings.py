@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +17,26 @@ logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 # Airflow's own code causes this warning, and every task log would begin with it.
 warnings.filterwarnings("ignore", message="GitWildMatchPattern", category=DeprecationWarning)
+
+
+# Whatever forks (an executor's workers, each task, the triggerer's runner) shares its memory with its parent until
+# somebody writes to it, and a garbage collection writes to every object. Frozen objects are passed over.
+is_forked = False
+
+
+def note_fork() -> None:
+    """Remember that what is frozen here is also the parent's: it stays frozen."""
+    global is_forked
+    is_forked = True
+
+
+def unfreeze_own() -> None:
+    """Let a process that froze its own objects for a fork collect them again."""
+    if not is_forked:
+        gc.unfreeze()
+
+
+os.register_at_fork(before=gc.freeze, after_in_parent=unfreeze_own, after_in_child=note_fork)
 
 
 def touch_heartbeat_file(**_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import logging
+import subprocess
 import sys
 from pathlib import Path
 
@@ -96,3 +97,30 @@ def test_list_of_options_is_the_installed_airflows() -> None:
     }
 
     assert set((CONFIG.parent / "scripts" / "airflow_options.txt").read_text(encoding="utf-8").split()) == known
+
+
+FORKS = """
+import gc, os, sys
+sys.path.insert(0, sys.argv[1])
+import airflow_local_settings
+
+def frozen_after_a_fork():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return gc.get_freeze_count() > 0
+
+print(frozen_after_a_fork(), flush=True)
+if os.fork() == 0:
+    print(gc.get_freeze_count() > 0, frozen_after_a_fork(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_forked_process_leaves_the_memory_it_shares_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS, str(CONFIG)], capture_output=True, text=True, check=True)
+
+    # The parent collects its own garbage again; what a child inherited stays frozen, also when it forks itself.
+    assert done.stdout.split() == ["False", "True", "True"]
