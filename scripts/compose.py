@@ -26,7 +26,7 @@ UID_WHEN_ROOT = 50000  # the uid the official Airflow image has
 SHARED_FOLDERS = ("logs", "data")
 OVERRIDES = ("docker-compose.override.yaml", "docker-compose.override.yml")
 SUBNET_FILE = "config/docker-compose.subnet.yaml"
-CELERY_ONLY = ("valkey", "airflow-worker")
+CELERY_ONLY = ("airflow-worker", "valkey")  # in this order: a worker does not stop without its broker
 
 
 class ComposeStack:

@@ -183,15 +183,22 @@ def build(image: Image, tag: str, build_arguments: dict[str, str], settings: Set
 
 def build_failure(image: Image, argv: list[str], code: int, lines: list[str]) -> KitError:
     """Return the build's own sentence where it said one, else the end of its output."""
-    for line in lines:
+    for number, line in enumerate(lines):
         said = re.search(r"\d windrose: (.+?); (.+?)\.?$", line)
         if said:
+            if "lines above" in line:
+                show_steps(lines[:number])
             return KitError(f"image {image.name}", said[1], said[2])
     if any("no space left on device" in line for line in lines):
         return KitError(f"image {image.name}", "the disk is full", "free some space (`docker system df`), run it again")
+    show_steps(lines)
+    return CommandFailed(argv, code, f"building {image.dockerfile} failed")
+
+
+def show_steps(lines: list[str]) -> None:
+    """Print the last that the steps of a build said."""
     for line in [line for line in lines if re.match(r"#\d+ \d", line)][-25:]:
         progress(f"  {line}")
-    return CommandFailed(argv, code, f"building {image.dockerfile} failed")
 
 
 def fingerprint(image: Image, base: str, uid: int) -> str:

@@ -5,18 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from tests.engine_support import Stack, eventually, run
+from tests.engine_support import Stack, run
 from tests.stack.test_hardening import UID
-from tests.stack.test_health import eventually_healthy, freeze_and_thaw
 
 WORKERS = 2
-
-
-def results(log: str) -> dict[str, object]:
-    """Return what the task `look` returned, from its log."""
-    found = re.search(r"Done\. Returned value was: (\{.*?\})", log)
-    assert found, log
-    return dict(json.loads(found[1].replace("'", '"')))
 
 
 def test_two_workers_run_and_nothing_is_lost(celery: Stack) -> None:
@@ -77,7 +69,9 @@ def test_broker_and_worker_are_hardened_like_the_rest(celery: Stack) -> None:
 
         assert (container["Config"]["User"], host["CapDrop"], host["ReadonlyRootfs"]) == (f"{UID}:0", ["ALL"], True)
         assert (host["SecurityOpt"], host["PortBindings"]) == (["no-new-privileges:true"], {})
-        status = run("docker", "exec", container["Id"], "sh", "-c", "whoami; grep -E 'CapEff|NoNewPrivs' /proc/1/status")
+        status = run(
+            "docker", "exec", container["Id"], "sh", "-c", "whoami; grep -E 'CapEff|NoNewPrivs' /proc/1/status"
+        )
         assert status.stdout.split()[1:] == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
 
 
@@ -95,18 +89,3 @@ def test_second_up_touches_no_worker(celery: Stack) -> None:
     celery.up()
 
     assert celery.starts() == before
-
-
-def test_frozen_worker_turns_red_and_green_again(celery: Stack) -> None:
-    found = freeze_and_thaw(celery, "airflow-worker")
-
-    assert found == {"airflow-worker": "unhealthy"}
-    eventually(lambda: celery.health("airflow-worker") == "healthy", within=90)
-
-
-def test_frozen_broker_turns_red_and_green_again(celery: Stack) -> None:
-    found = freeze_and_thaw(celery, "valkey")
-
-    assert found == {"valkey": "unhealthy"}
-    eventually_healthy(celery)
-    assert celery.result(celery.trigger("own-looking")) == "success"

@@ -8,7 +8,14 @@ import subprocess
 
 from tests.engine_support import Stack, run
 
-RUNNING = ["airflow-apiserver", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer", "janitor", "postgres"]
+RUNNING = [
+    "airflow-apiserver",
+    "airflow-dag-processor",
+    "airflow-scheduler",
+    "airflow-triggerer",
+    "janitor",
+    "postgres",
+]
 
 
 def test_plain_compose_sees_the_same_stack(stack: Stack) -> None:

@@ -5,10 +5,23 @@ from __future__ import annotations
 import json
 import urllib.request
 
+import pytest
+
 from tests.engine_support import Stack, eventually, run
 
 NOTICED_WITHIN = 60
-AIRFLOW = ("airflow-apiserver", "airflow-dag-processor", "airflow-scheduler", "airflow-triggerer", "janitor")
+# What is frozen together: no service of a group turns red because another one of it is frozen.
+GROUPS = (
+    (
+        "airflow-apiserver",
+        "airflow-dag-processor",
+        "airflow-scheduler",
+        "airflow-triggerer",
+        "airflow-worker",
+        "janitor",
+    ),
+    ("postgres", "valkey"),
+)
 
 
 def signal_main_process(stack: Stack, service: str, name: str) -> None:
@@ -40,28 +53,26 @@ def eventually_healthy(stack: Stack) -> None:
     eventually(lambda: stack.make("status").returncode == 0, within=90, pause=2)
 
 
-def test_frozen_services_turn_red_and_green_again(stack: Stack) -> None:
-    before = stack.starts()
+@pytest.mark.parametrize("services", GROUPS, ids=["Airflow and janitor", "database and broker"])
+def test_frozen_services_turn_red_and_green_again(celery: Stack, services: tuple[str, ...]) -> None:
+    before = celery.starts()
 
-    found = freeze_and_thaw(stack, *AIRFLOW)
+    found = freeze_and_thaw(celery, *services)
 
-    assert found == dict.fromkeys(AIRFLOW, "unhealthy")
-    eventually_healthy(stack)
-    assert stack.starts() == before
-
-
-def test_frozen_database_turns_red_and_green_again(stack: Stack) -> None:
-    before = stack.starts()
-
-    found = freeze_and_thaw(stack, "postgres")
-
-    assert found == {"postgres": "unhealthy"}
-    eventually_healthy(stack)
-    assert stack.starts() == before
+    assert found == dict.fromkeys(services, "unhealthy")
+    eventually_healthy(celery)
+    assert celery.starts() == before
+    assert celery.result(celery.trigger("own-looking")) == "success"
 
 
-def test_health_page_tells_of_every_part(stack: Stack) -> None:
-    with urllib.request.urlopen(f"http://127.0.0.1:{stack.port}/api/v2/monitor/health", timeout=30) as answer:
+def test_no_service_is_left_out(celery: Stack) -> None:
+    assert sorted(name for group in GROUPS for name in group) == [
+        service for service in celery.services() if service != "airflow-init"
+    ]
+
+
+def test_health_page_tells_of_every_part(celery: Stack) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{celery.port}/api/v2/monitor/health", timeout=30) as answer:
         parts = json.load(answer)
 
     assert {name: part["status"] for name, part in parts.items()} == dict.fromkeys(

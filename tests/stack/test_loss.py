@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine_support import Stack, run
+from tests.engine_support import Stack, eventually, run
 
 SUBNET = "10.213.77.0/24"
 REMEMBERED = ("connections/plain", "variables/colour")
@@ -46,6 +46,8 @@ def test_local_again_removes_broker_and_workers_only(filled: Stack) -> None:
 
 def test_down_and_up_lose_nothing(filled: Stack) -> None:
     before = memory_of(filled)
+    last = filled.trigger("own-sleeping", seconds=10)
+    eventually(lambda: filled.tasks(last)["sleep"]["state"] == "running", within=60)
 
     down = filled.make("down")
     stopped = filled.services()
@@ -55,8 +57,11 @@ def test_down_and_up_lose_nothing(filled: Stack) -> None:
 
     assert (down.returncode, down.stdout) == (0, "stopped; nothing is lost, `make up` brings it back\n")
     assert (stopped, nothing.stdout) == ([], "nothing is running; `make up` starts everything\n")
+    # What ran when the stack went down has finished first.
+    assert (filled.result(last), filled.tasks(last)["sleep"]["try_number"]) == ("success", 1)
+    after = memory_of(filled)
+    assert {**after, "runs": after["runs"][:-1]} == before
     assert '"event": "airflow"' in before["log"]
-    assert memory_of(filled) == before
 
 
 def test_networks_lie_in_the_subnet_of_the_site(filled: Stack) -> None:

@@ -1,4 +1,4 @@
-"""No secret is anywhere but in its file and where it is used: every place a person or a log collector looks is searched."""
+"""No secret is anywhere but in its file and where it is used: every place that is looked at is searched."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def read_processes(stack: Stack) -> str:
     for container in stack.inspect():
         if container["State"]["Running"]:
             texts.append(run("docker", "top", container["Id"], "-eo", "pid,args").stdout)
-            command = ["docker", "exec", container["Id"], "sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null"]
-            texts.append(run(*command, check=False).stdout)
+            script = "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null"
+            texts.append(run("docker", "exec", container["Id"], "sh", "-c", script, check=False).stdout)
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
             texts.append(path.read_text(encoding="utf-8", errors="replace"))

@@ -20,7 +20,9 @@ EVERYTHING = [
 def test_up_completes_after_kills(stack: Stack) -> None:
     status = stack.make("status")
 
-    assert stack.killed == [-signal.SIGKILL] * len(FIRST_STARTS)
+    # A fast machine may be done before the last kill.
+    assert (len(stack.killed), stack.killed[0]) == (len(FIRST_STARTS), -signal.SIGKILL)
+    assert set(stack.killed) <= {-signal.SIGKILL, 0}, "".join(stack.said)
     assert (status.returncode, status.stdout.splitlines()[-1]) == (0, "everything is healthy")
     assert stack.services() == EVERYTHING
 
@@ -34,12 +36,12 @@ def test_second_up_touches_no_container(stack: Stack) -> None:
     assert stack.starts() == before
 
 
-def test_of_two_ups_at_once_one_waits_its_turn(stack: Stack) -> None:
+def test_of_two_ups_at_once_one_says_so(stack: Stack) -> None:
     before = stack.starts()
 
     both = [stack.begin("up"), stack.begin("up")]
-    ends = sorted((*process.communicate(), process.returncode) for process in both)
+    said = [process.communicate()[1] for process in both]
 
-    assert sorted(code for _, _, code in ends) == [0, 1, 2][: len(ends)][:1] + [ends[0][2] or ends[1][2]]
-    assert "make up: another one is running in this clone; wait for it, or stop it." in ends[0][1] + ends[1][1]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    assert "make up: another one is running in this clone; wait for it, or stop it." in "".join(said).splitlines()
     assert stack.starts() == before
