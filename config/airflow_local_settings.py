@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-HEARTBEAT_FILE = Path("/tmp/worker-heartbeat")  # noqa: S108 - a tmpfs of the worker's container, its health check reads it
+HEARTBEAT_FILE = Path("/run/airflow/worker-heartbeat")  # in this container's memory; its health check reads it
 
 # asyncssh tells every channel and request: 13 lines at each poll of a deferred SSH task, some 85 MB of log a day.
 # `[logging] namespace_levels` does not reach it, because it is not one of structlog's loggers.

@@ -15,6 +15,7 @@ from scripts.containers import (
     last_probe,
     list_containers,
     memory_in_use,
+    network_subnet,
     volume_exists,
 )
 from scripts.errors import KitError
@@ -42,7 +43,10 @@ class ComposeStack:
         engine = preflight.check(self.settings, self.uid)
         values = self.prepare(engine)
         start = Start(self.settings.project, self.environment(values))
-        if start.is_done():
+        if self.has_other_networks():
+            progress("SUBNET has changed: stopping once, because networks cannot change while they are in use")
+            self.compose("down", "--remove-orphans")
+        elif start.is_done():
             progress("everything is running and unchanged")
             return
         start.run()
@@ -60,6 +64,7 @@ class ComposeStack:
         return {
             "WINDROSE_UID": str(self.uid),
             "WINDROSE_CONFIG": fingerprint,
+            "WINDROSE_BROKER": generated_secrets.fingerprint("broker_password"),
             "WINDROSE_AIRFLOWIGNORE": str(generated_files.SHOWN_DAGS),
             "WINDROSE_WORKERS": self.settings["WORKERS"],
             "WINDROSE_SHARED_BUFFERS": f"{share.memory['postgres'] // 4}MB",
@@ -103,6 +108,14 @@ class ComposeStack:
         named = self.settings.passed_on.get("COMPOSE_FILE", "").split(":")
         usual = ["docker-compose.yaml", *(name for name in OVERRIDES if (ROOT / name).exists())]
         return {"COMPOSE_FILE": ":".join([*(list(filter(None, named)) or usual), SUBNET_FILE])}
+
+    def has_other_networks(self) -> bool:
+        """Say whether the networks are not where SUBNET wants them; Compose itself does not look."""
+        for name, subnet in self.settings.subnets.items():
+            present = network_subnet(f"{self.settings.project}_{name.lower()}")
+            if present not in ("", subnet):
+                return True
+        return False
 
     def stop(self) -> None:
         """Stop and remove the containers; database, logs and secrets stay."""

@@ -107,6 +107,12 @@ def volume_exists(name: str) -> bool:
     return process.run(["docker", "volume", "inspect", name], check=False).code == 0
 
 
+def network_subnet(name: str) -> str:
+    """Return the addresses of a network, '' where there is no such network."""
+    template = "{{range .IPAM.Config}}{{.Subnet}}{{end}}"
+    return process.run(["docker", "network", "inspect", f"--format={template}", name], check=False).stdout.strip()
+
+
 def last_lines(container: Container, count: int) -> list[str]:
     """Return the end of a container's log."""
     done = process.run(["docker", "logs", f"--tail={count}", container.id], check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import secrets
 from collections.abc import Callable
@@ -120,6 +121,11 @@ def _write(path: Path, value: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(value)
     draft.replace(path)
+
+
+def fingerprint(name: str) -> str:
+    """Return a short name of a secret's value that says nothing of it: a change asks for a restart."""
+    return hashlib.sha256(read(name).encode()).hexdigest()[:12]
 
 
 def read(name: str) -> str:

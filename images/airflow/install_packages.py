@@ -82,8 +82,8 @@ def main() -> None:
     held = sorted(set(installed) & set(locked))
     if uv("install", "--quiet", "--compile-bytecode", *wanted, f"--constraint={LOCK}", *held) != 0:
         stop(
-            "packages.txt and packages.local.txt cannot be installed together at the versions of constraints.txt; "
-            "the lines above name the packages."
+            "packages.txt and packages.local.txt could not be installed at the versions of constraints.txt; "
+            "the lines above say why."
         )
 
 

@@ -70,3 +70,14 @@ def test_networks_lie_in_the_subnet_of_the_site(filled: Stack) -> None:
     found = run("docker", "network", "inspect", "--format={{range .IPAM.Config}}{{.Subnet}}{{end}}", *names).stdout
 
     assert found.split() == ["10.213.77.0/26", "10.213.77.128/26"]
+
+
+def test_another_subnet_moves_a_running_stack(filled: Stack) -> None:
+    before = memory_of(filled)
+
+    filled.configure(SUBNET="10.213.78.0/24")
+    filled.up()
+
+    network = f"{filled.project}_database"
+    found = run("docker", "network", "inspect", "--format={{range .IPAM.Config}}{{.Subnet}}{{end}}", network).stdout
+    assert (found.strip(), memory_of(filled)) == ("10.213.78.0/26", before)
