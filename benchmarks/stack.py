@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -152,11 +151,7 @@ def measure(stack: Stack) -> dict[str, str]:
 
 def own_stack(folder: Path) -> Stack:
     """Return a copy of this clone."""
-    for path in tree.files(ROOT):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
+    tree.copy_to(folder)
     (folder / ".env").write_text(
         f"COMPOSE_PROJECT_NAME={PROJECT}\nAIRFLOW_PORT={PORT}\nEXECUTOR={os.environ.get('EXECUTOR', '')}\n"
     )

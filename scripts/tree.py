@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from scripts import process
@@ -26,3 +27,13 @@ def first_line(path: Path) -> str:
     """Return a file's first line, '' where it is no text."""
     with (ROOT / path).open("rb") as file:
         return file.readline(200).decode("utf-8", "replace").strip()
+
+
+def copy_to(folder: Path) -> Path:
+    """Copy the project as git has it, with this checkout's `.venv`: a clone that may be changed or run."""
+    for path in files():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / path, target, follow_symlinks=False)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -23,13 +21,7 @@ def clone(tmp_path: Path) -> Path:
     """A copy of the project as git has it, with this checkout's `.venv`, free to be changed."""
     from scripts import tree
 
-    folder = tmp_path / "clone"
-    for path in tree.files(ROOT):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target, follow_symlinks=False)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
+    return tree.copy_to(tmp_path / "clone")
 
 
 @pytest.fixture
@@ -51,16 +43,3 @@ def run_make() -> RunMake:
         )
 
     return run
-
-
-@pytest.fixture
-def eventually() -> Callable[..., None]:
-    """Wait until a condition holds; fail when it does not within so many seconds."""
-
-    def wait(condition: Callable[[], object], *, within: float, pause: float = 0.5) -> None:
-        end = time.monotonic() + within
-        while not condition():
-            assert time.monotonic() < end, f"not so within {within} s"
-            time.sleep(pause)
-
-    return wait

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -50,16 +49,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def copy_project(folder: Path) -> Path:
-    """Copy the project as git has it, with this checkout's `.venv`."""
-    for path in tree.files(ROOT):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / path, target, follow_symlinks=False)
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
 
 
 def belongings(project: str) -> dict[str, list[str]]:
@@ -255,7 +244,7 @@ class Stack:
 def running_stack(folder: Path, project: str, **settings: str) -> Iterator[Stack]:
     """Start a stack, in spite of kills at several moments; remove it in the end, and see that nothing is left."""
     remove_leftovers(project)
-    stack = Stack(copy_project(folder), project, free_port())
+    stack = Stack(tree.copy_to(folder), project, free_port())
     stack.configure(**settings)
     try:
         yield stack

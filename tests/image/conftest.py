@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import Done, Stack, copy_project, run
+from scripts import tree
+from tests.engine_support import Done, Stack, run
 
 AIRFLOW_BASE = "windrose/airflow-base:3.3.2-local"
 
@@ -62,7 +63,7 @@ def make_clone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Build]:
     """Make a copy of the project that builds on stand-ins."""
 
     def make() -> Build:
-        clone = Stack(copy_project(tmp_path_factory.mktemp("image") / "clone"), "windrose-test-image", 1)
+        clone = Stack(tree.copy_to(tmp_path_factory.mktemp("image") / "clone"), "windrose-test-image", 1)
         clone.configure(IMAGE_SOURCE="local", AIRFLOW_PORT="8080")
         return Build(clone)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import Stack, copy_project
+from scripts import tree
+from tests.engine_support import Stack
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_unreachable_engine_is_one_sentence(untouched: Stack, command: str) -> N
 
 
 def test_other_clone_of_the_same_name_is_refused(untouched: Stack, tmp_path: Path) -> None:
-    other = Stack(copy_project(tmp_path / "other"), untouched.project, untouched.port)
+    other = Stack(tree.copy_to(tmp_path / "other"), untouched.project, untouched.port)
     other.configure()
 
     done = other.make("up")
