@@ -71,13 +71,13 @@ def load_local_settings(monkeypatch, argv):
 def test_asyncssh_is_kept_from_filling_the_logs(monkeypatch):
     logging.getLogger("asyncssh").setLevel(logging.DEBUG)
 
-    load_local_settings(monkeypatch, ["airflow", "scheduler"])
+    load_local_settings(monkeypatch, ["airflow", "triggerer"])
 
     assert logging.getLogger("asyncssh").level == logging.WARNING
 
 
 @pytest.mark.parametrize(
-    ("argv", "listens"), [(["airflow", "celery", "worker", "-q", "x"], True), (["airflow", "scheduler"], False)]
+    ("argv", "listens"), [(["airflow", "celery", "worker", "-q", "x"], True), (["airflow", "triggerer"], False)]
 )
 def test_only_a_celery_worker_touches_the_heartbeat_file(monkeypatch, tmp_path, argv, listens):
     signals = pytest.importorskip("celery.signals")
@@ -101,7 +101,7 @@ def test_list_of_options_is_the_installed_airflows() -> None:
 
 FORKS = """
 import gc, os, sys
-sys.path.insert(0, sys.argv[1])
+sys.path.insert(0, sys.argv.pop(1))
 import airflow_local_settings
 
 def frozen_after_a_fork():
@@ -124,3 +124,11 @@ def test_forked_process_leaves_the_memory_it_shares_alone() -> None:
 
     # The parent collects its own garbage again; what a child inherited stays frozen, also when it forks itself.
     assert done.stdout.split() == ["False", "True", "True"]
+
+
+def test_scheduler_keeps_frozen_what_it_shares_with_its_workers() -> None:
+    argv = [sys.executable, "-c", FORKS, str(CONFIG), "scheduler"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split()[0] == "True"
