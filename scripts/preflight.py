@@ -34,6 +34,8 @@ def check_docker() -> Engine:
     state = check_engine()
     if state.missing:
         fix = "start or update it; on Debian or Ubuntu `make engine CONFIRM=yes` does all of that"
+        if state.refusal:
+            fix = "ask an administrator to add you to the group docker, then log in again"
         raise KitError("Docker", ", ".join(state.missing), fix)
     engine = ask_engine()
     if engine.podman:
