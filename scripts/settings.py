@@ -82,6 +82,15 @@ def _address(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    # Many sites set it without a scheme, and curl takes it so; httpx and uv do not.
+    if value and "://" not in value:
+        value = f"http://{value}"
+    if value and not re.fullmatch(r"(https?|socks5h?)://\S+", value):
+        raise ValueError("an address such as http://proxy.example.org:3128, or empty")
+    return value
+
+
 def _registry(value: str) -> str:
     if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?", value):
         raise ValueError("a host with an optional port and path, for example mirror.example.org:5000/docker")
@@ -143,8 +152,8 @@ SETTINGS = (
     Setting("PACKAGE_INDEX", "", "Python package index for the build; may hold a password", _address),
     Setting("BUILD_CA_BUNDLE", "", "CA certificates to trust while building; empty: the machine's own", _file),
     Setting("EXTRA_CA_BUNDLE", "", "CA certificates that running containers trust as well", _file),
-    Setting("HTTP_PROXY", "", "Proxy for http, at build and at run", _address),
-    Setting("HTTPS_PROXY", "", "Proxy for https, at build and at run", _address),
+    Setting("HTTP_PROXY", "", "Proxy for http, at build and at run", _proxy),
+    Setting("HTTPS_PROXY", "", "Proxy for https, at build and at run", _proxy),
     Setting("NO_PROXY", "", "Hosts reached without the proxy; the stack's own names are added"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}

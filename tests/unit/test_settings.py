@@ -86,7 +86,7 @@ def test_all_wrong_lines_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_password_in_a_wrong_address_is_not_shown(tmp_path: Path) -> None:
-    assert "s3cret" not in told(tmp_path, "PACKAGE_INDEX=user:s3cret@mirror\nHTTP_PROXY=user:s3cret@proxy\n")
+    assert "s3cret" not in told(tmp_path, "PACKAGE_INDEX=user:s3cret@mirror\nHTTP_PROXY=ftp://user:s3cret@proxy\n")
 
 
 def test_airflow_options_are_passed_on_by_section_and_key(tmp_path: Path) -> None:
@@ -125,3 +125,9 @@ def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(settings.KitError, match="is not UTF-8 text"):
         settings.load(tmp_path / ".env")
+
+
+def test_proxy_without_a_scheme_is_taken_as_curl_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "proxy.example.org:3128")
+
+    assert settings.load(tmp_path / ".env")["HTTPS_PROXY"] == "http://proxy.example.org:3128"
