@@ -22,7 +22,7 @@ SCHEDULER_ALONE_MB = 512  # the scheduler itself, beside the tasks it runs
 VALKEY_MB = 128
 A_TASK_MB = 256  # a task that does little takes 60 to 200 MB
 TASKS_PER_CORE = (
-    8  # most tasks wait for something far away; on 2 cores, 16 at once ran 600 to 860 short ones a minute, 8 ran 390
+    8  # most tasks wait for something far away; on 2 cores, 16 at once ran 580 to 860 short ones a minute, 8 ran 390
 )
 MOST_TASKS = 64  # each one more is a process that waits, 4 MB; PARALLELISM goes higher
 
