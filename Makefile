@@ -84,5 +84,5 @@ screenshots: .venv/ready ## Take the pictures in docs/ from the running stack
 	@$(RUN) screenshots
 
 .PHONY: bench
-bench: .venv/ready ## Measure the running stack beside the official compose file
+bench: .venv/ready ## Measure a copy of the stack, and PEER=folder beside it
 	@$(RUN) bench
