@@ -15,7 +15,6 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PAGES = {
     "home.png": ("/", "Health"),
     "dags.png": ("/dags", "tutorial-hello-world"),
-    "dag.png": ("/dags/tutorial-hello-world", "hello_world"),
 }
 
 
