@@ -9,6 +9,7 @@ from scripts import process
 from scripts.errors import KitError
 
 OLDEST_COMPOSE = (2, 24)
+JOIN_GROUP = "run `sudo usermod -aG docker $USER` and log in again"  # the mend of a refusal
 Version = tuple[int, ...]
 
 

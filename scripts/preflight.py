@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts import process
 from scripts.containers import Engine, ask_engine, list_containers
-from scripts.engine_check import check_engine, parse_version
+from scripts.engine_check import JOIN_GROUP, check_engine, parse_version
 from scripts.errors import KitError, Problems
 from scripts.settings import ROOT, Settings
 
@@ -35,7 +35,7 @@ def check_docker() -> Engine:
     if state.missing:
         fix = "start or update it; on Debian or Ubuntu `make engine CONFIRM=yes` does all of that"
         if state.refusal:
-            fix = "ask an administrator to add you to the group docker, then log in again"
+            fix = JOIN_GROUP
         raise KitError("Docker", ", ".join(state.missing), fix)
     engine = ask_engine()
     if engine.podman:

@@ -7,7 +7,7 @@ import shutil
 
 from scripts import apt, apt_sources, engine_packages, process
 from scripts.console import progress, say
-from scripts.engine_check import EngineState, check_engine
+from scripts.engine_check import JOIN_GROUP, EngineState, check_engine
 from scripts.engine_packages import ASKED, Package, Plan
 from scripts.engine_start import start_engine
 from scripts.errors import ExitCode, KitError
@@ -23,7 +23,7 @@ def run() -> int:
         say(f"Docker Engine {state.engine} answers, with Compose {state.compose} and Buildx {state.buildx}")
         return ExitCode.DONE
     if state.refusal:
-        raise KitError("docker", state.refusal, "run `sudo usermod -aG docker $USER` and log in again")
+        raise KitError("docker", state.refusal, JOIN_GROUP)
     plan = None if is_installed(state) else make_plan()
     if arguments()["CONFIRM"] != "yes":
         describe(state, plan)
