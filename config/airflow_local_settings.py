@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -48,6 +50,23 @@ if sys.argv[1:2] == ["scheduler"]:
     gc.unfreeze = lambda: None
 
 os.register_at_fork(before=freeze_own, after_in_parent=unfreeze_own, after_in_child=note_fork)
+
+
+PR_SET_PDEATHSIG = 1
+MAIN_PROCESS = os.getpid()
+
+
+def end_with_main_process() -> None:
+    """Let the kernel kill what the main process forked itself when that dies; what a task forks is its own affair.
+
+    In a container all of it ends together. Without one, workers of a killed scheduler would go on beside the new one.
+    """
+    if os.getppid() == MAIN_PROCESS:
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+if os.environ.get("WINDROSE_EMBEDDED") and sys.platform.startswith("linux"):
+    os.register_at_fork(after_in_child=end_with_main_process)
 
 
 def touch_heartbeat_file(**_: object) -> None:

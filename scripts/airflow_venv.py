@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts import process
+from scripts import bundle_manifest, process
 from scripts.console import progress
 from scripts.errors import KitError
 from scripts.package_index import uv_environment
-from scripts.settings import ROOT, environment
+from scripts.settings import ROOT, STATE, environment
 
 FOLDER = ROOT / ".venv-airflow"
 PYTHON = FOLDER / "bin" / "python"
@@ -19,14 +19,19 @@ STAMP = FOLDER / "ready"
 EXTRA_STAMP = FOLDER / "extra"
 INPUTS = ("packages.txt", "packages.local.txt", "constraints.txt")
 OLDEST, NEWEST = (3, 11), (3, 14)
+STEPS = ("Resolved", "Downloading", "Prepared", "Installed", "Bytecode compiled")  # of what uv says, what is shown
 UV = Path(sys.executable).with_name("uv")
+
+
+def is_ready() -> bool:
+    """Say whether it has the packages that are wanted now."""
+    return read(STAMP) == fingerprint()
 
 
 def ensure_airflow_venv(extra: Sequence[str] = ()) -> Path:
     """Make `.venv-airflow` where it is missing or its packages have changed; return its Python."""
-    wanted = fingerprint()
-    if read(STAMP) != wanted:
-        make(wanted)
+    if not is_ready():
+        make(fingerprint())
     missing = sorted(set(extra) - set(read(EXTRA_STAMP).split("\n")))
     if missing:
         install(*missing)
@@ -45,21 +50,47 @@ def make(wanted: str) -> None:
 def install(*words: str) -> None:
     """Install at the locked versions, compiled: the first start is then as quick as the second."""
     lock = f"--constraint={ROOT / 'constraints.txt'}"
-    uv("pip", "install", "--quiet", "--compile-bytecode", "--python", str(PYTHON), lock, *words)
+    uv("pip", "install", "--compile-bytecode", "--python", str(PYTHON), lock, *loaded_wheels(), *words)
+
+
+def loaded_wheels() -> list[str]:
+    """Return the words that take the wheels of a loaded bundle in place of the index; [] where none was loaded."""
+    if not loaded_python():
+        return []
+    return ["--offline", "--no-index", f"--find-links={bundle_manifest.LOADED_WHEELS}"]
+
+
+def loaded_python() -> str:
+    """Return the Python that a loaded bundle has Airflow's wheels for, '' where it has none."""
+    manifest = bundle_manifest.loaded() if bundle_manifest.LOADED_WHEELS.is_dir() else None
+    return manifest.python if manifest else ""
 
 
 def uv(*words: str) -> None:
-    """Run uv with the package index that pip is configured for."""
-    done = process.run([str(UV), *words], environment=uv_environment(environment()), check=False)
-    if done.code != 0:
-        for line in done.stderr.strip().splitlines()[-10:]:
+    """Run uv with the package index that pip is configured for; its cache stays in the clone."""
+    own = {"UV_CACHE_DIR": str(STATE / "uv-cache"), **uv_environment(environment())}
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        if line.strip().startswith(STEPS):
+            progress(f"  {line.strip()}")
+
+    code = process.stream([str(UV), *words], on_line=tell, environment=own)
+    if code != 0:
+        for line in [line for line in lines if line.strip()][-10:]:
             progress(f"  {line[:300]}")
         fix = "mend what it says above (network, proxy, packages.local.txt), then run it again"
+        if loaded_python():
+            fix = "load the bundle of this release, or delete .windrose/wheels to use the package index"
         raise KitError(f"uv {words[0]}", "could not prepare .venv-airflow", fix)
 
 
 def choose_python() -> str:
     """Return the Python we run on, if Airflow runs on it; else any that uv finds."""
+    loaded = loaded_python()
+    if loaded and loaded != "{}.{}".format(*sys.version_info[:2]):
+        return loaded
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return sys.executable
     return f">={OLDEST[0]}.{OLDEST[1]},<{NEWEST[0]}.{NEWEST[1] + 1}"

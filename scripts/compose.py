@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
-from scripts import generated_files, generated_secrets, images, limits, preflight, process
+from scripts import compose_keys, generated_files, generated_secrets, images, limits, preflight, process
 from scripts.compose_start import Start
 from scripts.console import progress
 from scripts.containers import (
@@ -15,12 +17,17 @@ from scripts.containers import (
     last_probe,
     list_containers,
     memory_in_use,
+    mounted_folders,
     network_subnet,
     volume_exists,
+    volume_options,
 )
-from scripts.errors import KitError
+from scripts.errors import CommandFailed, KitError
+from scripts.platforms import ssh_files
+from scripts.platforms.plan import Key, Plan
+from scripts.platforms.secrets_file import SECRETS_FILE
 from scripts.process import Completed
-from scripts.runtime_interface import Service
+from scripts.runtime_interface import Place, Service
 from scripts.settings import ROOT, Settings, environment
 
 UID_WHEN_ROOT = 50000  # the uid the official Airflow image has
@@ -33,10 +40,18 @@ CELERY_ONLY = ("airflow-worker", "valkey")  # in this order: a worker does not s
 class ComposeStack:
     """Windrose on a Docker Engine."""
 
+    name = "compose"
+    lost = "the images built here"
+    ssh_home = ssh_files.HOME
+
     def __init__(self, settings: Settings) -> None:
         """Remember the settings; ask nothing yet."""
         self.settings = settings
         self.uid = os.getuid() or UID_WHEN_ROOT
+
+    def address(self) -> str:
+        """Return where the web page is."""
+        return f"http://127.0.0.1:{self.settings.port}"
 
     def start(self) -> None:
         """Check, make what is missing, start, and wait until everything is healthy."""
@@ -46,6 +61,10 @@ class ComposeStack:
         if self.has_other_networks():
             progress("SUBNET has changed: stopping once, because networks cannot change while they are in use")
             self.compose("down", "--remove-orphans")
+        elif self.has_others_keys():
+            progress("another user of this machine runs make now: stopping once, because the keys are one's own")
+            self.compose("down", "--remove-orphans")
+            process.run(["docker", "volume", "rm", f"{self.settings.project}_keys"])
         elif start.is_done():
             progress("everything is running and unchanged")
             return
@@ -60,9 +79,11 @@ class ComposeStack:
         generated_secrets.ensure(uid=self.uid, database_exists=volume_exists(f"{self.settings.project}_database"))
         self.share_folders()
         fingerprint = generated_files.write(self.settings, share, self.uid)
+        compose_keys.ensure(SECRETS_FILE, self.uid)
         tags = images.ensure(self.settings, self.uid)
         return {
             "WINDROSE_UID": str(self.uid),
+            "WINDROSE_PERSON": str(os.getuid()),
             "WINDROSE_CONFIG": fingerprint,
             "WINDROSE_BROKER": generated_secrets.fingerprint("broker_password"),
             "WINDROSE_AIRFLOWIGNORE": str(generated_files.SHOWN_DAGS),
@@ -103,11 +124,13 @@ class ComposeStack:
 
     def compose_files(self) -> dict[str, str]:
         """Return COMPOSE_FILE where Compose's own choice (the file and its override) is not enough."""
-        if not self.settings["SUBNET"]:
+        added = [SUBNET_FILE] if self.settings["SUBNET"] else []
+        added += [str(compose_keys.OVERLAY.relative_to(ROOT))] if compose_keys.OVERLAY.exists() else []
+        if not added:
             return {}
         named = self.settings.passed_on.get("COMPOSE_FILE", "").split(":")
         usual = ["docker-compose.yaml", *(name for name in OVERRIDES if (ROOT / name).exists())]
-        return {"COMPOSE_FILE": ":".join([*(list(filter(None, named)) or usual), SUBNET_FILE])}
+        return {"COMPOSE_FILE": ":".join([*(list(filter(None, named)) or usual), *added])}
 
     def has_other_networks(self) -> bool:
         """Say whether the networks are not where SUBNET wants them; Compose itself does not look."""
@@ -116,6 +139,11 @@ class ComposeStack:
             if present not in ("", subnet):
                 return True
         return False
+
+    def has_others_keys(self) -> bool:
+        """Say whether the memory for keys was made for another user, who alone can write to it."""
+        options = volume_options(f"{self.settings.project}_keys")
+        return bool(options) and f"uid={os.getuid()}," not in options
 
     def stop(self) -> None:
         """Stop and remove the containers; database, logs and secrets stay."""
@@ -155,6 +183,7 @@ class ComposeStack:
         self.compose("down", "--volumes", "--remove-orphans")
         for image in used:
             process.run(["docker", "image", "rm", image], check=False)
+        images.BUILT.unlink(missing_ok=True)
 
     def services(self) -> list[Service]:
         """Return each container as a row."""
@@ -164,6 +193,10 @@ class ComposeStack:
         return [
             Service(c.name, c.health, c.since, memory.get(c.id, ""), c.image.rsplit(":", 1)[-1]) for c in containers
         ]
+
+    def has_database(self) -> bool:
+        """Say whether the database answers."""
+        return any(container.service == "postgres" and container.health == "healthy" for container in self.containers())
 
     def why_unwell(self, name: str) -> str:
         """Return what the health check of a service said last, else the service itself."""
@@ -191,8 +224,81 @@ class ComposeStack:
     def airflow(self, arguments: list[str], *, stdin: str | None = None) -> Completed:
         """Run an Airflow command in the DAG processor, which has the database and the Fernet key."""
         self.need_running()
-        argv = ["docker", "compose", "exec", "--no-TTY", "airflow-dag-processor", "airflow", *arguments]
-        return process.run(argv, stdin=stdin, environment=self.environment(), folder=ROOT, check=False)
+        return self.compose(
+            "exec", "--no-TTY", "airflow-dag-processor", "airflow", *arguments, stdin=stdin, check=False
+        )
+
+    def run_script(self, name: str, request: object, *, place: Place) -> dict[str, Any]:
+        """Run a program of the image with a request on its stdin; a stack that is down comes up as far as needed."""
+        preflight.check_docker()
+        service = {"database": "airflow-dag-processor", "tasks": self.task_service}[place]
+        command = ["python", f"/opt/windrose/{name}.py"]
+        if service in self.running():
+            done = self.compose("exec", "--no-TTY", service, *command, stdin=json.dumps(request), check=False)
+        elif place == "database" and not self.running():
+            done = self.run_beside_database(command, json.dumps(request))
+        else:
+            raise KitError("stack", f"{service} is not running", "run `make up`")
+        answer = done.stdout.strip().rpartition("\n")[2]
+        if done.code != 0 or not answer:
+            raise self.script_failure(name, service, done)
+        return dict(json.loads(answer))
+
+    def run_beside_database(self, command: list[str], stdin: str) -> Completed:
+        """Start no more than the database, run a command, and stop again."""
+        values = self.prepare(preflight.check(self.settings, self.uid))
+        argv = ["docker", "compose", "--profile=cli", "run", "--rm", "--no-TTY", "airflow-cli", *command]
+        try:
+            return process.run(argv, stdin=stdin, environment=self.environment(values), folder=ROOT, check=False)
+        finally:
+            self.stop()
+
+    def script_failure(self, name: str, service: str, done: Completed) -> KitError:
+        """Say why a program of the image gave no answer; its own words may hold a secret and stay out."""
+        if "can't open file" in done.stderr:
+            return KitError("stack", "is of another release than this folder", "run `make up`")
+        if service not in self.running():
+            return KitError("stack", f"{service} stopped in the middle", "run `make up`, then the same command again")
+        return CommandFailed([name], done.code, f"gave no answer (code {done.code})")
+
+    @property
+    def task_service(self) -> str:
+        """The service in which tasks run."""
+        return "airflow-worker" if self.settings.uses_celery else "airflow-scheduler"
+
+    def running(self) -> list[str]:
+        """Return the services that run now."""
+        return [container.service for container in self.containers() if container.state == "running"]
+
+    def place_platforms(self, plan: Plan) -> None:
+        """Write down which keys are kept and whom ssh knows: the next start, or `refresh_keys`, takes it up."""
+        compose_keys.write(plan, SECRETS_FILE, self.uid)
+
+    def refresh_keys(self) -> None:
+        """Let the running keys service see folders that are new to it; no other service is touched."""
+        running = [c for c in self.containers() if c.service == "keys" and c.state == "running"]
+        if running and compose_keys.folders() != mounted_folders(running[0], compose_keys.HOST):
+            values = self.prepare(preflight.check_docker())
+            argv = ["docker", "compose", "up", "--detach", "--no-deps", "--no-build", "--wait", "keys"]
+            process.run(argv, environment=self.environment(values), folder=ROOT)
+
+    def unlock(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """Tell the keys service the passphrases; return the state of each key."""
+        if "keys" not in self.running():
+            return {}
+        words = ["exec", "--no-TTY", "keys", "python", "-IS", "/opt/windrose/keys.py", "unlock"]
+        return compose_keys.states_in(self.compose(*words, stdin=json.dumps(compose_keys.phrases(plan.keys))).stdout)
+
+    def key_states(self) -> dict[str, dict[str, Any]]:
+        """Return the state of each key, {} where the keys service does not run."""
+        if "keys" not in self.running():
+            return {}
+        words = ["exec", "--no-TTY", "keys", "python", "-IS", "/opt/windrose/keys.py", "state"]
+        return compose_keys.states_in(self.compose(*words, check=False).stdout)
+
+    def key_path(self, key: Key) -> str:
+        """Return where tasks find a key."""
+        return f"{compose_keys.INSIDE}/{key.target}"
 
     def query(self, sql: str) -> list[list[str]]:
         """Ask the database through its own container, where no password is needed."""
@@ -224,7 +330,7 @@ class ComposeStack:
                 progress(f"removing {name}: EXECUTOR=local needs it no longer")
                 self.compose("rm", "--stop", "--force", name)
 
-    def compose(self, *arguments: str) -> Completed:
+    def compose(self, *arguments: str, stdin: str | None = None, check: bool = True) -> Completed:
         """Run a Compose command over all services, whatever profile they are of."""
         argv = ["docker", "compose", "--profile=*", *arguments]
-        return process.run(argv, environment=self.environment(), folder=ROOT)
+        return process.run(argv, stdin=stdin, environment=self.environment(), folder=ROOT, check=check)

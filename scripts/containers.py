@@ -107,6 +107,19 @@ def volume_exists(name: str) -> bool:
     return process.run(["docker", "volume", "inspect", name], check=False).code == 0
 
 
+def volume_options(name: str) -> str:
+    """Return how a volume was made to be mounted, '' where there is no such volume."""
+    template = '--format={{index .Options "o"}}'
+    return process.run(["docker", "volume", "inspect", template, name], check=False).stdout.strip()
+
+
+def mounted_folders(container: Container, below: str) -> set[str]:
+    """Return the places of this machine that a container has mounted below one of its folders."""
+    done = process.run(["docker", "inspect", "--format={{json .Mounts}}", container.id], check=False)
+    mounts = json.loads(done.stdout or "[]")
+    return {mount["Source"] for mount in mounts if mount["Destination"].startswith(f"{below}/")}
+
+
 def network_subnet(name: str) -> str:
     """Return the addresses of a network, '' where there is no such network."""
     template = "{{range .IPAM.Config}}{{.Subnet}}{{end}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.images import files_below
@@ -12,16 +13,14 @@ from scripts.settings import ROOT, SHIPPED_FOLDERS, STATE, Settings
 
 FOLDER = STATE / "generated"
 SHOWN_DAGS = FOLDER / "airflowignore"
+KNOWN_HOSTS = ROOT / "secrets" / "known_hosts"  # no service reads it there
 OWN_NAMES = ("localhost", "127.0.0.1", "postgres", "valkey", "airflow-apiserver")
 
 
 def write(settings: Settings, limits: Limits, uid: int) -> str:
     """Write the files; return a fingerprint of everything whose change asks for a restart."""
     FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _write(FOLDER / "airflow.cfg", airflow_config(settings, limits))
-    _write(FOLDER / "environment", proxy_environment(settings))
-    bundle = settings["EXTRA_CA_BUNDLE"]
-    _write(FOLDER / "extra-ca.pem", Path(bundle).expanduser().read_text(encoding="utf-8") if bundle else "")
+    write_read_by_start(FOLDER, settings, airflow_config(settings, limits))
     _write(SHOWN_DAGS, ignored_dags(settings))
     if os.geteuid() == 0:
         for path in (STATE, FOLDER, *FOLDER.iterdir()):
@@ -29,15 +28,29 @@ def write(settings: Settings, limits: Limits, uid: int) -> str:
     return restart_fingerprint()
 
 
+def write_read_by_start(folder: Path, settings: Settings, config: str) -> None:
+    """Write what in_airflow/start.py reads: configuration, proxies, certificates."""
+    _write(folder / "airflow.cfg", config)
+    _write(folder / "environment", proxy_environment(settings))
+    bundle = settings["EXTRA_CA_BUNDLE"]
+    _write(folder / "extra-ca.pem", Path(bundle).expanduser().read_text(encoding="utf-8") if bundle else "")
+
+
 def airflow_config(settings: Settings, limits: Limits) -> str:
     """Return what the settings say to Airflow, as a configuration file over config/airflow.cfg."""
-    sections: dict[str, dict[str, str]] = {
+    sections = {
         "core": {
             "executor": "CeleryExecutor" if settings.uses_celery else "LocalExecutor",
             "parallelism": str(limits.parallelism),
         },
         "celery": {"worker_concurrency": str(limits.tasks_per_worker)},
     }
+    return config_text(settings, sections)
+
+
+def config_text(settings: Settings, computed: Mapping[str, Mapping[str, str]]) -> str:
+    """Return a configuration file: what was computed, and over it the options that `.env` sets itself."""
+    sections = {name: dict(options) for name, options in computed.items()}
     for option, value in settings.airflow_options.items():
         section, name = option.split(".", 1)
         sections.setdefault(section, {})[name] = value.replace("%", "%%")
@@ -66,12 +79,12 @@ def ignored_dags(settings: Settings) -> str:
     return lines + "".join(f"/{folder}/\n" for folder in SHIPPED_FOLDERS if folder not in chosen)
 
 
-def restart_fingerprint() -> str:
+def restart_fingerprint(generated: Path = FOLDER) -> str:
     """Return a short name of the configuration and the plugins: services read them only when they start."""
     digest = hashlib.sha256()
     # Secrets, too: a container keeps the file that it was started with, also when another one has taken its place.
-    for path in [path for name in ("config", "plugins", "secrets", FOLDER) for path in files_below(ROOT / name)]:
-        if path != SHOWN_DAGS:
+    for path in [path for name in ("config", "plugins", "secrets", generated) for path in files_below(ROOT / name)]:
+        if path not in (SHOWN_DAGS, KNOWN_HOSTS):
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

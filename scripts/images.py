@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,8 @@ AIRFLOW = Image(
         *("images/airflow", "scripts/in_airflow"),
     ),
 )
+# What `make bundle` ships of it: all that needs a network, and nothing that depends on who runs it.
+PACKAGES = Image("airflow-packages", AIRFLOW.dockerfile, AIRFLOW.inputs[:-1])
 POSTGRES = Image("postgres", "images/postgres/Dockerfile", ("images/postgres",))
 VALKEY = Image("valkey", "images/valkey/Dockerfile", ("images/valkey",))
 
@@ -64,11 +67,26 @@ def ensure(settings: Settings, uid: int) -> dict[str, str]:
     bases = choose_bases(settings, wanted)
     tags = {}
     for image in wanted:
-        tag = f"{image.repository}:{version(image)}-{fingerprint(image, bases[image.name], uid)}"
+        base = bases[image.name]
+        tag = f"{image.repository}:{version(image)}-{fingerprint(image, identity(base), str(uid))}"
         if image_id(tag) is None:
-            build(image, tag, {"BASE": bases[image.name], "STACK_UID": str(uid)}, settings)
+            arguments = {"BASE": base, "STACK_UID": str(uid), **(loaded_packages(base) if image is AIRFLOW else {})}
+            # A machine without a network builds these, too, so no step may need one.
+            offline = image is not AIRFLOW or "PACKAGES" in arguments
+            build(image, tag, arguments, settings, more=("--network=none",) if offline else ())
         tags[image.name] = tag
     return tags
+
+
+def loaded_packages(base: str) -> dict[str, str]:
+    """Return the build argument that goes on from packages that `make load` brought; {} where it brought none."""
+    tag = packages_tag(identity(base))
+    return {"PACKAGES": tag} if image_id(tag) else {}
+
+
+def packages_tag(base_identity: str) -> str:
+    """Return the tag under which a bundle carries Airflow with its packages."""
+    return f"{PACKAGES.repository}:{version(AIRFLOW)}-{fingerprint(PACKAGES, base_identity)}"
 
 
 def version(image: Image) -> str:
@@ -81,7 +99,7 @@ def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
     official = {image.name: official_reference(image.name, settings) for image in wanted}
     local = {image.name: references()[f"{image.name.upper()}_LOCAL"] for image in wanted}
     source = settings["IMAGE_SOURCE"]
-    if source != "local" and all(image_id(reference) for reference in official.values()):
+    if source != "local" and are_here(official):
         return official
     if source == "auto" and all(is_current(image) for image in wanted):
         return local
@@ -89,13 +107,27 @@ def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
         failure = pull(list(official.values()))
         if failure is None:
             return official
+        # A bundle names them as upstream does, whatever mirror they came through.
+        upstream = {image.name: references()[f"{image.name.upper()}_OFFICIAL"] for image in wanted}
+        if are_here(upstream):
+            return upstream
         if source == "registry":
             raise KitError("images", failure, "check the network or IMAGE_REGISTRY, or set IMAGE_SOURCE=local in .env")
         progress(f"images: {failure}; building them here from Debian and the package index (IMAGE_SOURCE=auto)")
+    build_missing_bases(wanted, settings)
+    return local
+
+
+def build_missing_bases(wanted: list[Image], settings: Settings) -> None:
+    """Build the stand-ins that are not here or that an older recipe made."""
     for image in wanted:
         if not is_current(image):
             build_base(image, settings)
-    return local
+
+
+def are_here(wanted: Mapping[str, str]) -> bool:
+    """Say whether the engine has every image."""
+    return all(image_id(reference) for reference in wanted.values())
 
 
 def official_reference(name: str, settings: Settings) -> str:
@@ -158,7 +190,9 @@ def build_base(image: Image, settings: Settings) -> None:
     build(base, references()[f"{image.name.upper()}_LOCAL"], {"DEBIAN": debian, "RECIPE": recipe(image)}, settings)
 
 
-def build(image: Image, tag: str, build_arguments: dict[str, str], settings: Settings) -> None:
+def build(
+    image: Image, tag: str, build_arguments: dict[str, str], settings: Settings, *, more: tuple[str, ...] = ()
+) -> None:
     """Build one image, one line a step; on failure show what the failing step said."""
     progress(f"building {tag}")
     lines: list[str] = []
@@ -176,7 +210,7 @@ def build(image: Image, tag: str, build_arguments: dict[str, str], settings: Set
         argv += [f"--build-arg={key}={value}" for key, value in build_arguments.items()]
         argv += [f"--build-arg={key}" for key in proxies]
         argv += [f"--secret=id={name},src={path}" for name, path in secrets.items()]
-        code = process.stream([*argv, "."], on_line=on_line, environment=environment(proxies), folder=ROOT)
+        code = process.stream([*argv, *more, "."], on_line=on_line, environment=environment(proxies), folder=ROOT)
     if code != 0:
         raise build_failure(image, argv, code, lines)
 
@@ -201,9 +235,9 @@ def show_steps(lines: list[str]) -> None:
         progress(f"  {line}")
 
 
-def fingerprint(image: Image, base: str, uid: int) -> str:
+def fingerprint(image: Image, *more: str) -> str:
     """Return a short name of everything that goes into an image: the same inputs, the same tag, no build."""
-    digest = hashlib.sha256(f"{image_id(base)} {uid}".encode())
+    digest = hashlib.sha256(" ".join(more).encode())
     for name in (image.dockerfile, *image.inputs):
         for path in files_below(ROOT / name):
             digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
@@ -221,6 +255,13 @@ def image_id(reference: str) -> str | None:
     """Return the id of an image the engine has, or None."""
     found = process.run(["docker", "image", "inspect", "--format={{.Id}}", reference], check=False)
     return found.stdout.strip() if found.code == 0 else None
+
+
+def identity(reference: str) -> str:
+    """Return what an image is, '' where it is not here: unlike its id, the same on every engine it is brought to."""
+    template = "--format={{.Created}} {{json .RootFS.Layers}}"
+    found = process.run(["docker", "image", "inspect", template, reference], check=False)
+    return hashlib.sha256(found.stdout.encode()).hexdigest() if found.code == 0 else ""
 
 
 def remove_outdated(current: list[str]) -> None:

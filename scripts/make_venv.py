@@ -1,5 +1,6 @@
 """Make `.venv` from `scripts/requirements.txt`: the one program that runs before there is anything to run it with.
 
+Given a command (`load`), run that instead, on the machine's own Python: it brings what `.venv` is made from.
 Only the standard library, and only syntax that Python 3.6 reads: an old python3 gets a sentence, not a traceback.
 """
 
@@ -13,6 +14,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 PYTHON = os.path.join(VENV, "bin", "python")
 READY = os.path.join(VENV, "ready")
+WHEELS = os.path.join(ROOT, ".windrose", "wheels")  # what `make load` brought: then no index is asked
+FETCHED_UV = os.path.join(ROOT, ".windrose", "uv", "uv")
 REQUIREMENTS = os.path.join(ROOT, "scripts", "requirements.txt")
 OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
@@ -42,6 +45,9 @@ def main() -> int:
     try:
         if sys.version_info < OLDEST:  # noqa: UP036
             restart_with(find_newer_python())
+        if sys.argv[1:]:
+            os.chdir(ROOT)
+            os.execv(sys.executable, [sys.executable, "-m", "scripts"] + sys.argv[1:])  # noqa: S606
         say("windrose: preparing .venv, once")
         install(make_environment())
         with open(READY, "w") as ready:
@@ -68,12 +74,13 @@ def find_newer_python() -> str:
 
 def restart_with(python: str) -> None:
     """Run this program again with another Python, in place of this one."""
-    os.execv(python, [python, os.path.abspath(__file__)])  # noqa: S606
+    os.execv(python, [python, os.path.abspath(__file__)] + sys.argv[1:])  # noqa: S606
 
 
 def make_environment() -> "list[str]":
     """Make `.venv` by the first means this machine has; return the command that installs into it."""
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Without pip's cache, which lies outside the clone.
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
     if os.path.exists(READY) and run([PYTHON, "-m", "pip", "--version"])[0] == 0:
         return pip
     code, reason = run([sys.executable, "-m", "venv", "--clear", VENV])
@@ -85,29 +92,55 @@ def make_environment() -> "list[str]":
     for virtualenv in ([shutil.which("virtualenv") or ""], [sys.executable, "-m", "virtualenv"]):
         if virtualenv[0] and run([*virtualenv, "--quiet", "--clear", "--python", sys.executable, VENV])[0] == 0:
             return pip
-    raise Stop(no_environment(reason))
+    fetched, why_not = fetch_uv()
+    if (
+        fetched
+        and run([fetched, "venv", "--quiet", "--clear", "--python", sys.executable, VENV], uv_environment())[0] == 0
+    ):
+        return [fetched, "pip", "install", "--quiet", "--python", PYTHON]
+    raise Stop(no_environment(reason, why_not))
 
 
-def no_environment(reason: str) -> str:
+def fetch_uv() -> "tuple[str, str]":
+    """Fetch uv by itself: it makes environments for a Python that has neither venv nor pip."""
+    sys.path.insert(0, ROOT)
+    wheel = importlib.import_module("scripts.uv_wheel")
+    say("windrose: this Python has neither venv nor pip; fetching uv")
+    loaded = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": WHEELS}
+    try:
+        return str(wheel.ensure(wheel.Path(FETCHED_UV), loaded if os.path.isdir(WHEELS) else os.environ)), ""
+    except (wheel.NoWheel, OSError) as error:
+        return "", str(error)
+
+
+def uv_environment() -> "dict[str, str]":
+    """Return the environment in which uv uses pip's index, and keeps its cache in the clone."""
+    sys.path.insert(0, ROOT)
+    found = importlib.import_module("scripts.package_index").uv_environment(dict(os.environ))
+    return {"UV_CACHE_DIR": os.path.join(ROOT, ".windrose", "uv-cache"), **found}
+
+
+def no_environment(reason: str, why_no_uv: str) -> str:
     """Say why there is no environment and which package brings it."""
     if "ensurepip" not in reason and "No module named venv" not in reason:
         return f"python3 -m venv: {last_line(reason)}; mend that and run make again."
     if not os.path.exists("/etc/debian_version"):
-        return "python3: cannot make a virtual environment; install uv or virtualenv and run make again."
+        return f"python3: has no venv, and {why_no_uv}; install uv or virtualenv and run make again."
     sudo = "" if os.geteuid() == 0 else "sudo "
-    return f"python3: cannot make a virtual environment; run `{sudo}apt-get install python3-venv` and make again."
+    return f"python3: has no venv, and {why_no_uv}; run `{sudo}apt-get install python3-venv` and make again."
 
 
 def install(command: "list[str]") -> None:
     """Install the pinned requirements into `.venv`."""
-    environment = None
-    if os.path.basename(command[0]) == "uv":
-        sys.path.insert(0, ROOT)
-        environment = importlib.import_module("scripts.package_index").uv_environment(dict(os.environ))
-    code, output = run([*command, "-r", REQUIREMENTS], environment)
+    environment = uv_environment() if os.path.basename(command[0]) == "uv" else None
+    loaded = ["--no-index", "--find-links", WHEELS] if os.path.isdir(WHEELS) else []
+    code, output = run([*command, *loaded, "-r", REQUIREMENTS], environment)
     if code == 0:
         return
     where = "uv" if environment else "pip"
+    if loaded:
+        fix = "load the bundle of this release, or delete .windrose/wheels to use the package index"
+        raise Stop(f"{where}: {last_line(output)}; {fix}.")
     if any(sign in output for sign in UNREACHABLE):
         fix = "check the network, the proxy and `pip config list`, then run make again"
         raise Stop(f"{where}: cannot reach the package index; {fix}.")

@@ -59,7 +59,10 @@ def pip_files(environment: Mapping[str, str]) -> list[Path]:
     named = environment.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return []
-    home = Path(environment.get("HOME") or Path.home())
+    try:
+        home = Path(environment.get("HOME") or Path.home())
+    except RuntimeError:  # neither HOME nor a name for this user: a container's number, a broken directory service
+        home = Path("/nonexistent")
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf"]
     return [*files, Path(named)] if named else files

@@ -7,7 +7,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from scripts import process
+from scripts import images, process
 from scripts.containers import Engine, ask_engine, list_containers
 from scripts.engine_check import JOIN_GROUP, check_engine, parse_version
 from scripts.errors import KitError, Problems
@@ -50,7 +50,8 @@ def check_docker() -> Engine:
 
 def disk_problems(engine: Engine) -> list[KitError]:
     """Say where there is too little room; a folder we cannot see (Docker Desktop) is passed over."""
-    built = process.run(["docker", "image", "ls", "--quiet", "windrose/airflow"]).stdout.strip()
+    names = ("windrose/airflow", images.PACKAGES.repository)  # built here, or loaded from a bundle
+    built = any(process.run(["docker", "image", "ls", "--quiet", name]).stdout.strip() for name in names)
     least = LEAST_DISK_GB if built else LEAST_DISK_TO_BUILD_GB
     places = [place for place in (engine.folder, ROOT) if place.exists()]
     free = {place: shutil.disk_usage(place).free / 1000**3 for place in places}
@@ -87,6 +88,11 @@ def port_holder(port: int) -> str:
     names = process.run(["docker", "ps", f"--filter=publish={port}", "--format={{.Names}}"], check=False).stdout.split()
     if names:
         return f" by the container {names[0]}"
+    return listener(port)
+
+
+def listener(port: int) -> str:
+    """Return ` by ...` where the process is one that we may look at, else ''."""
     for inode in _listening_sockets(port):
         for link in Path("/proc").glob("[0-9]*/fd/*"):
             try:

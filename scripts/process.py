@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +84,43 @@ def stream(
     return process.returncode
 
 
+def read_bytes(argv: Sequence[str], *, chunk: int = 1 << 20) -> Iterator[bytes]:
+    """Run a program and hand over what it writes, piece by piece; its failure is raised after the last."""
+    with tempfile.TemporaryFile() as errors:
+        try:
+            started = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        except FileNotFoundError as error:
+            raise missing_program(argv[0]) from error
+        with started as process:
+            while piece := process.stdout.read(chunk) if process.stdout else b"":
+                yield piece
+        errors.seek(0)
+        if process.returncode != 0:
+            raise CommandFailed(list(argv), process.returncode, errors.read().decode("utf-8", "replace"))
+
+
+def write_bytes(argv: Sequence[str], pieces: Iterable[bytes]) -> None:
+    """Run a program on a stdin that comes piece by piece."""
+    with tempfile.TemporaryFile() as output:
+        try:
+            started = subprocess.Popen(list(argv), stdin=subprocess.PIPE, stdout=output, stderr=output)
+        except FileNotFoundError as error:
+            raise missing_program(argv[0]) from error
+        with started as process:
+            try:
+                for piece in pieces:
+                    if process.stdin:
+                        process.stdin.write(piece)
+            except BrokenPipeError:
+                pass  # it has stopped reading; its own words say why
+            except BaseException:
+                process.kill()
+                raise
+        output.seek(0)
+        if process.returncode != 0:
+            raise CommandFailed(list(argv), process.returncode, output.read().decode("utf-8", "replace"))
+
+
 def interactive(
     argv: Sequence[str], *, environment: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> int:
@@ -92,7 +133,9 @@ def interactive(
         raise missing_program(argv[0]) from error
 
 
-def start(argv: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> int:
+def start(
+    argv: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None
+) -> int:
     """Start a program that outlives us, its output in a file; return its process id."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -101,8 +144,42 @@ def start(argv: Sequence[str], *, log: Path, environment: Mapping[str, str] | No
             stdout=output,
             stderr=output,
             env=dict(environment) if environment is not None else None,
+            cwd=folder,
             start_new_session=True,
         ).pid
+
+
+def start_child(
+    argv: Sequence[str], *, log: Path, environment: Mapping[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own that the kernel kills when we die, its output in a file."""
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform.startswith("linux") else None
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when the one that started it dies; it lasts through an exec."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def inherit_orphans() -> None:
+    """Ask the kernel to make us the parent of what our children leave behind."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float, pause: float = 0.5) -> bool:

@@ -35,6 +35,12 @@ OWNED_OPTIONS = frozenset(
 FREE_SECTIONS = ("celery_broker_transport_options.", "celery_result_backend_transport_options.")
 SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance")
 PASSED_ON = ("COMPOSE_", "DOCKER_", "X_")
+# What make hands over (`make logs SERVICE=postgres`); a command that starts another make must not pass them on.
+ARGUMENTS = (
+    *("SERVICE", "CONFIRM", "LINES", "FOLLOW", "TIER", "K"),
+    *("PLATFORM", "TRUST", "ADOPT", "CHECK", "DIFF", "JSON"),
+    *("BUNDLE", "FOR", "PYTHON_VERSION"),
+)
 _LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
 
 
@@ -131,6 +137,12 @@ class Setting:
 
 
 SETTINGS = (
+    Setting(
+        "RUNTIME",
+        "auto",
+        "auto: Docker where its engine answers, else without; compose: with Docker; embedded: without",
+        _one_of("auto", "compose", "embedded"),
+    ),
     Setting("AIRFLOW_PORT", "8080", "Port of the web page, on 127.0.0.1 only", _port),
     Setting("ADMIN_USER", "admin", "Name of the first administrator, made at the first start", _account),
     Setting("EXECUTOR", "local", "local, or celery for workers of their own", _one_of("local", "celery")),
@@ -166,6 +178,7 @@ class Settings:
     values: Mapping[str, str]
     airflow_options: Mapping[str, str]  # "section.key" -> value, from AIRFLOW__SECTION__KEY
     passed_on: Mapping[str, str]  # COMPOSE_*, DOCKER_* and X_*: Docker's and the user's own
+    given: frozenset[str] = frozenset()  # the settings that somebody set, also to their default
 
     def __getitem__(self, key: str) -> str:
         """Return the value of one setting."""
@@ -201,12 +214,14 @@ def load(env_file: Path = ROOT / ".env") -> Settings:
     values = {setting.key: setting.default for setting in SETTINGS}
     options: dict[str, str] = {}
     passed_on: dict[str, str] = {}
+    given: set[str] = set()
     problems: list[KitError] = []
     for where, key, text in [*_read_lines(env_file, problems), *_from_environment()]:
         try:
             if key in _BY_KEY:
                 # An empty value means the default, as `KEY=` does in Compose's own files.
                 values[key] = _BY_KEY[key].check(text) if text else _BY_KEY[key].default
+                given.update({key} if text else ())
             elif key.startswith("AIRFLOW__"):
                 options[_airflow_option(key)] = text
             elif key.startswith(PASSED_ON):
@@ -219,7 +234,7 @@ def load(env_file: Path = ROOT / ".env") -> Settings:
             problems.append(KitError(where, f"{key} is not a setting", _nearest(key, str(error.args[0]))))
     if problems:
         raise Problems(problems)
-    return Settings(values, options, passed_on)
+    return Settings(values, options, passed_on, frozenset(given))
 
 
 def _read_lines(env_file: Path, problems: list[KitError]) -> list[tuple[str, str, str]]:

@@ -42,6 +42,11 @@ def nothing_missing(environment: dict[str, str]) -> str:
     return ""
 
 
+def linux_missing(environment: dict[str, str]) -> str:
+    """Need the kernel's own list of processes."""
+    return "" if Path("/proc/self/stat").exists() else "no Linux"
+
+
 def engine_missing(environment: dict[str, str]) -> str:
     """Need an engine with a recent Compose and Buildx."""
     return ", ".join(check_engine().missing)
@@ -62,6 +67,7 @@ TIERS = (
     Tier("lint", "the tools of tests/requirements.txt", nothing_missing),
     Tier("unit", "the tools of tests/requirements.txt", nothing_missing),
     Tier("dags", "Airflow in .venv-airflow", nothing_missing),
+    Tier("embedded", "Airflow in .venv-airflow, no Docker", linux_missing),
     Tier("image", "a Docker Engine with Compose and Buildx", engine_missing),
     Tier("stack", "a Docker Engine with Compose and Buildx", engine_missing),
     Tier("browser", "a Docker Engine with Compose and Buildx, and chromium", browser_missing),

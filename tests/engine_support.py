@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from scripts import tree
+from scripts.settings import ARGUMENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "tests" / "stack" / "example_dags"
-OWN_DAGS = ["own-deferring", "own-eating", "own-looking", "own-sleeping"]
+OWN_DAGS = ["own-deferring", "own-eating", "own-looking", "own-platforms", "own-sleeping"]
+OWN_PLUGINS = ("own_trigger.py", "own_ssh_trigger.py")
 PROJECT = "com.docker.compose.project"
-NOT_FOR_A_STACK = ("SERVICE", "CONFIRM", "LINES", "FOLLOW", "TIER", "K", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+NOT_FOR_A_STACK = (*ARGUMENTS, "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 ENDED = ("success", "failed")
 FIRST_STARTS = (0.7, 2.5, 6.0, 11.0)  # seconds after which a first `make up` is killed
 JWT = r"eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
@@ -82,7 +84,7 @@ class Stack:
 
     def configure(self, **settings: str) -> None:
         """Write `.env`, and remember the settings."""
-        own = {"COMPOSE_PROJECT_NAME": self.project, "AIRFLOW_PORT": str(self.port)}
+        own = {"RUNTIME": "compose", "COMPOSE_PROJECT_NAME": self.project, "AIRFLOW_PORT": str(self.port)}
         self.settings |= settings
         lines = [f"{key}={value}\n" for key, value in {**own, **self.settings}.items() if value]
         (self.folder / ".env").write_text("".join(lines), encoding="utf-8")
@@ -108,6 +110,10 @@ class Stack:
     def make(self, *words: str, env: dict[str, str] | None = None, timeout: float = 900) -> Done:
         """Run make as a person would, without a terminal."""
         return self.keep(["make", *words], env=env, timeout=timeout, secret="credentials" in words)
+
+    def command(self, name: str, timeout: float = 300, **arguments: str) -> Done:
+        """Run what a target runs, with make's arguments: make itself says 2, whatever the command said."""
+        return self.keep([".venv/bin/python", "-m", "scripts", name], env=arguments, timeout=timeout)
 
     def compose(self, *words: str, env: dict[str, str] | None = None) -> Done:
         """Run plain Compose in the copy, as a person would."""
@@ -145,7 +151,8 @@ class Stack:
 
     def secrets(self) -> dict[str, str]:
         """Return the generated secrets by their names."""
-        return {path.name: path.read_text(encoding="utf-8").strip() for path in (self.folder / "secrets").iterdir()}
+        files = [path for path in (self.folder / "secrets").iterdir() if path.name != "known_hosts"]
+        return {path.name: path.read_text(encoding="utf-8").strip() for path in files}
 
     def inspect(self) -> list[Json]:
         """Return what the engine knows of every container of the stack."""
@@ -233,6 +240,11 @@ class Stack:
         """Wait for the end of a run and return its state."""
         eventually(lambda: self.state(run_path) in ENDED, within=within)
         return self.state(run_path)
+
+    def returned(self, run_path: str, task: str) -> Any:
+        """Return what a task has returned."""
+        value = self.api("GET", f"{run_path}/taskInstances/{task}/xcomEntries/return_value")["value"]
+        return json.loads(value) if isinstance(value, str) and value.startswith(("[", "{", '"')) else value
 
     def log(self, run_path: str, task: str, try_number: int = 1) -> str:
         """Return the text of a task's log, as the web page shows it."""

@@ -1,4 +1,4 @@
-"""Measure a stack of this clone from start to idle: what benchmarks/ holds."""
+"""Measure a stack of this clone: what benchmarks/ holds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from scripts import process, settings
 from scripts.errors import ExitCode, KitError
 
-SCRIPT = settings.ROOT / "benchmarks" / "stack.py"
+FOLDER = settings.ROOT / "benchmarks"
 
 
 def run() -> int:
-    """Run the measurement beside whatever runs, under a project name of its own."""
-    code = process.interactive([sys.executable, str(SCRIPT)], folder=settings.ROOT, environment=settings.environment())
-    if code != 0:
-        raise KitError("benchmark", "did not get to its end", "see the lines above")
+    """Run the measurements beside whatever runs, under a project name of their own."""
+    for script in sorted(FOLDER.glob("*.py")):
+        argv = [sys.executable, str(script)]
+        if process.interactive(argv, folder=settings.ROOT, environment=settings.environment()) != 0:
+            raise KitError(f"benchmarks/{script.name}", "did not get to its end", "see the lines above")
     return ExitCode.DONE

@@ -12,20 +12,19 @@ LOST = (
     "the database: every run, connection, variable and user",
     "logs/: every task log",
     "secrets/: the keys that decrypt the database and its backups",
-    "the images built here",
 )
 
 
 def run() -> int:
     """Name what is lost; with CONFIRM=yes, delete it."""
-    chosen = settings.load()
+    stack = runtime.choose(settings.load())
     if settings.arguments()["CONFIRM"] != "yes":
         say("This deletes, for good:")
-        for line in LOST:
+        for line in (*LOST, stack.lost):
             say(f"  - {line}")
         say("Kept: dags/, plugins/, config/, data/, .env. Type `make clean CONFIRM=yes` to go on.")
         return ExitCode.USAGE
-    runtime.choose(chosen).clean()
+    stack.clean()
     for folder in (settings.ROOT / "logs", generated_secrets.FOLDER, generated_files.FOLDER):
         if folder.exists():
             shutil.rmtree(folder)

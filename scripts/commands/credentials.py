@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts import generated_secrets, settings
+from scripts import generated_secrets, runtime, settings
 from scripts.airflow_api import airflow_get_token
 from scripts.console import progress, say
 from scripts.errors import ExitCode
@@ -11,7 +11,7 @@ from scripts.errors import ExitCode
 def run() -> int:
     """Print the login, tried before it is shown."""
     chosen = settings.load()
-    address = f"http://127.0.0.1:{chosen.port}"
+    address = runtime.choose(chosen).address()
     user, password = chosen["ADMIN_USER"], generated_secrets.read("admin_password")
     accepted = airflow_get_token(address, user, password) is not None
     say(f"Airflow   {address}")

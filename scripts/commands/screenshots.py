@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts import generated_secrets, settings
+from scripts import generated_secrets, runtime, settings
 from scripts.console import progress, say
 from scripts.developer_tools import ensure_tools
 from scripts.errors import ExitCode, KitError
@@ -15,6 +15,7 @@ QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 PAGES = {
     "home.png": ("/", "Health"),
     "dags.png": ("/dags", "tutorial-hello-world"),
+    "connections.png": ("/connections", "hpc-lumi"),
 }
 
 
@@ -26,7 +27,7 @@ def run() -> int:
     if not browser:
         raise KitError("chromium", "is not on PATH", "install it, or set CHROMIUM to its path")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    address = f"http://127.0.0.1:{chosen.port}"
+    address = runtime.choose(chosen).address()
     take_pictures(browser, address, chosen["ADMIN_USER"], generated_secrets.read("admin_password"))
     say(f"took {len(PAGES)} pictures into docs/images/")
     return ExitCode.DONE

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from scripts import runtime, settings
+from scripts import registration, runtime, settings
 from scripts.console import say, table
-from scripts.errors import ExitCode
+from scripts.errors import ExitCode, KitError, Problems
+from scripts.platforms import key_states
 from scripts.runtime_interface import Runtime
 
 BROKEN_DAGS = "SELECT filename, stacktrace FROM import_error ORDER BY filename"
-DAGS_IN_CONTAINER = "/opt/airflow/"
+IN_CONTAINER = "/opt/airflow/"
 
 
 def run() -> int:
@@ -24,15 +25,40 @@ def run() -> int:
     table(("SERVICE", "HEALTH", "SINCE", "MEMORY", "VERSION"), rows)
     health = {service.name: service.health for service in services}
     problems = [unwell(stack, name, state) for name, state in health.items() if state != "healthy"]
-    if health.get("postgres") == "healthy":
+    if stack.has_database():
         problems += broken_dags(stack.query(BROKEN_DAGS))
+    told, warnings = platforms(stack)
+    problems += told
     say()
+    for warning in warnings:
+        say(warning)
     for problem in problems:
         say(problem)
     if problems:
         return ExitCode.PROBLEM
     say("everything is healthy")
     return ExitCode.DONE
+
+
+def platforms(stack: Runtime) -> tuple[list[str], list[str]]:
+    """Return what is wrong with secrets.yaml and its keys, and what is merely unwise."""
+    try:
+        plan, trouble = registration.read_plan_if_there(stack, ask=False)
+    except KitError as error:
+        return [str(error)], []
+    if trouble or plan is None:
+        return [summary(trouble)] if trouble else [], []
+    states = stack.key_states()
+    notes = [*plan.warnings, *key_states.notes(plan, states), *registration.unchecked(plan)]
+    return key_states.problems(plan, states), notes
+
+
+def summary(trouble: KitError) -> str:
+    """Return what is wrong with a file in a line: `make connections` tells all of it."""
+    if not isinstance(trouble, Problems) or len(trouble.problems) < 3:
+        return str(trouble)
+    count = len(trouble.problems)
+    return f"secrets.yaml: {count} entries are to be filled in or mended; see `make connections CHECK=yes`."
 
 
 def unwell(stack: Runtime, name: str, state: str) -> str:
@@ -44,13 +70,20 @@ def unwell(stack: Runtime, name: str, state: str) -> str:
     return f"{name}: is {state}{reason}; {'wait a moment' if state == 'starting' else mend}."
 
 
+def shown_file(path: str) -> str:
+    """Return a file of dags/ as a person in the clone writes it, wherever Airflow has seen it."""
+    for folder in IN_CONTAINER, f"{settings.ROOT}/":
+        path = path.removeprefix(folder)
+    return path
+
+
 def broken_dags(rows: list[list[str]]) -> list[str]:
     """Name file, line and reason of each DAG file that cannot be read."""
     problems = []
     for name, trace in rows:
         places = re.findall(r'File "([^"]*/dags/[^"]*)", line (\d+)', trace)
         place, line = places[-1] if places else (name, "")
-        file = place.removeprefix(DAGS_IN_CONTAINER) if place.startswith("/") else f"dags/{place}"
+        file = shown_file(place) if place.startswith("/") else f"dags/{place}"
         where = f"{file} line {line}" if line else file
         # The last line that is not indented is the error itself.
         said = [text for text in trace.splitlines() if text[:1].strip()] or ["cannot be read"]

@@ -12,24 +12,13 @@ from scripts.console import progress, say, table
 from scripts.developer_tools import ensure_tools, pinned
 from scripts.errors import ExitCode, KitError
 from scripts.process import stream
-from scripts.settings import ROOT, STATE, arguments, environment
+from scripts.settings import ARGUMENTS, ROOT, STATE, arguments, environment
 from scripts.tiers import Outcome, Tier, choose, closing_lines, find_browser, is_required, read_junit
 
 FOLDER = STATE / "test"
 NO_TESTS = 5  # pytest's exit code
 # What make hands to us must not reach a make that a test starts.
-NOT_FOR_TESTS = (
-    "MAKEFLAGS",
-    "MFLAGS",
-    "MAKELEVEL",
-    "MAKEOVERRIDES",
-    "SERVICE",
-    "CONFIRM",
-    "LINES",
-    "FOLLOW",
-    "TIER",
-    "K",
-)
+NOT_FOR_TESTS = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", *ARGUMENTS)
 
 
 def run() -> int:
@@ -82,7 +71,7 @@ def run_lint() -> Outcome:
 
 def run_pytest(tier: Tier) -> Outcome:
     """Run one tier's folder with pytest, its output as it comes."""
-    python = str(ensure_airflow_venv([pinned("pytest")])) if tier.name == "dags" else sys.executable
+    python = python_of(tier)
     report = FOLDER / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
     argv = [python, "-m", "pytest", "-c", "tests/pytest.ini", f"--junit-xml={report}", f"tests/{tier.name}"]
@@ -97,6 +86,15 @@ def run_pytest(tier: Tier) -> Outcome:
         progress(f"{tier.name}: ran no test (pytest ended with code {code})")
         return Outcome(tier.name, failed=1)
     return dataclasses.replace(outcome, failed=outcome.failed or int(code not in (0, NO_TESTS)))
+
+
+def python_of(tier: Tier) -> str:
+    """Return the Python that runs a tier; two of them need Airflow on this machine."""
+    if tier.name == "dags":
+        return str(ensure_airflow_venv([pinned("pytest")]))
+    if tier.name == "embedded":
+        ensure_airflow_venv()
+    return sys.executable
 
 
 def test_environment() -> dict[str, str]:

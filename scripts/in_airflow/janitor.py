@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-LOGS = Path("/opt/airflow/logs")
-HEARTBEAT = Path("/tmp/janitor-heartbeat")  # noqa: S108 - the container's own tmpfs
+LOGS = Path(os.environ.get("WINDROSE_LOGS", "/opt/airflow/logs"))
+HEARTBEAT = Path(os.environ.get("WINDROSE_HEARTBEAT", "/tmp/janitor-heartbeat"))  # noqa: S108 - a container's tmpfs
 HOUR = 3600
 DAY = 24 * HOUR
 MEGABYTE = 1024 * 1024

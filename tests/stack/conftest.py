@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import EXAMPLES, FIRST_STARTS, OWN_DAGS, Stack, describe, eventually, running_stack
+from tests.engine_support import (
+    EXAMPLES,
+    FIRST_STARTS,
+    OWN_DAGS,
+    OWN_PLUGINS,
+    Stack,
+    describe,
+    eventually,
+    running_stack,
+)
+from tests.platform_support import PlatformFile
+from tests.ssh_support import KeyMaker, Servers, ensure_image, remove_servers, ssh_servers
 
 # From harmless to destructive: each module finds the stack healthy and leaves it so.
 ORDER = (
@@ -18,14 +29,20 @@ ORDER = (
     "commands",
     "preflight",
     "settings",
+    "connections",
+    "host_keys",
+    "keys",
+    "platforms",
     "janitor",
     "tasks",
     "celery",
+    "workers",
     "health",
     "secrets",
     "login",
     "loss",
 )
+PROJECT = "windrose-test"
 # Small enough for a laptop, and for a test to use up.
 MEMORY_MB = "6000"
 
@@ -40,11 +57,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A running stack with the DAGs of example_dags/, whose first start was killed several times."""
     folder = tmp_path_factory.mktemp("stack") / "clone"
-    with running_stack(folder, "windrose-test", MEMORY_MB=MEMORY_MB) as stack:
-        shutil.copytree(
-            EXAMPLES, stack.folder / "dags" / "own", ignore=shutil.ignore_patterns("own_trigger.py", "__py*")
-        )
-        shutil.copy(EXAMPLES / "own_trigger.py", stack.folder / "plugins")
+    # A network cannot be removed while a server of a killed run is on it.
+    remove_servers(PROJECT)
+    with running_stack(folder, PROJECT, MEMORY_MB=MEMORY_MB) as stack:
+        shutil.copytree(EXAMPLES, stack.folder / "dags" / "own", ignore=shutil.ignore_patterns(*OWN_PLUGINS, "__py*"))
+        for name in OWN_PLUGINS:
+            shutil.copy(EXAMPLES / name, stack.folder / "plugins")
         for seconds in FIRST_STARTS:
             stack.up_and_kill(after=seconds)
         stack.up()
@@ -67,3 +85,24 @@ def celery(stack: Stack) -> Stack:
 def dags_folder(stack: Stack) -> Path:
     """The folder of dags/ that is the user's own."""
     return stack.folder / "dags" / "own"
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> KeyMaker:
+    """The folder of the person's keys, and what makes them."""
+    return KeyMaker(tmp_path_factory.mktemp("person") / "keys", ensure_image())
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Machines to log in to, on the network where tasks run; each is started when it is first asked for."""
+    with ssh_servers(PROJECT, tmp_path_factory.mktemp("servers")) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="module")
+def platforms(stack: Stack) -> Iterator[PlatformFile]:
+    """The person's secrets.yaml, empty; gone in the end, with the pins."""
+    file = PlatformFile(stack)
+    yield file
+    file.remove()

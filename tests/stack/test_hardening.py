@@ -31,9 +31,11 @@ def test_no_container_is_root_or_can_become_it(stack: Stack) -> None:
         for container in stack.inspect()
     }
 
-    expected = (f"{UID}:0", ["ALL"], None, ["no-new-privileges:true"], True, False)
-    assert found == dict.fromkeys(stack.services(), expected)
-    assert len(found) == 7
+    expected = {name: (f"{UID}:0", ["ALL"], None, ["no-new-privileges:true"], True, False) for name in stack.services()}
+    # It reads the keys of whoever runs make, root included; without a capability and without a network.
+    expected["keys"] = (f"{os.getuid()}:0", *expected["keys"][1:])
+    assert found == expected
+    assert len(found) == 8
 
 
 def test_every_container_has_limits_and_comes_back(stack: Stack) -> None:
@@ -59,7 +61,8 @@ def test_code_and_configuration_are_read_only(stack: Stack) -> None:
     mounts = [(service_of(c), mount) for c in stack.inspect() for mount in c["Mounts"]]
 
     writable = {mount["Destination"] for _, mount in mounts if mount["RW"]}
-    assert writable == {"/opt/airflow/logs", "/opt/airflow/data", "/tmp", "/var/lib/postgresql/data"}
+    assert writable == {"/opt/airflow/logs", "/opt/airflow/data", "/tmp", "/var/lib/postgresql/data", "/run/secrets"}
+    assert [service for service, mount in mounts if mount["Destination"] == "/run/secrets" and mount["RW"]] == ["keys"]
     assert {mount["Destination"] for _, mount in mounts} >= READ_ONLY
     assert [mount for _, mount in mounts if "docker.sock" in mount["Source"]] == []
 
@@ -113,7 +116,7 @@ def test_networks_of_database_and_broker_lead_nowhere_else(stack: Stack) -> None
 
     networks = {service_of(c): [n.split("_")[-1] for n in c["NetworkSettings"]["Networks"]] for c in stack.inspect()}
     assert internal == ["true", "false"]
-    assert (networks["postgres"], networks["janitor"]) == (["database"], ["none"])
+    assert (networks["postgres"], networks["janitor"], networks["keys"]) == (["database"], ["none"], ["none"])
 
 
 def test_every_service_has_a_health_check(stack: Stack) -> None:

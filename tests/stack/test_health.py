@@ -19,6 +19,7 @@ GROUPS = (
         "airflow-triggerer",
         "airflow-worker",
         "janitor",
+        "keys",
     ),
     ("postgres", "valkey"),
 )

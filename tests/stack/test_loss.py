@@ -33,6 +33,16 @@ def memory_of(stack: Stack) -> dict[str, Any]:
     }
 
 
+def register_while_down(stack: Stack) -> tuple[int, str]:
+    """Register a variable, and return the exit code and the last line."""
+    file = stack.folder / "secrets.yaml"
+    file.touch(mode=0o600)
+    file.write_text("variables: {registered: while down}\n", encoding="utf-8")
+    done = stack.make("connections")
+    file.unlink()
+    return done.returncode, done.stdout.splitlines()[-1]
+
+
 def test_local_again_removes_broker_and_workers_only(filled: Stack) -> None:
     before = memory_of(filled)
 
@@ -52,11 +62,15 @@ def test_down_and_up_lose_nothing(filled: Stack) -> None:
     down = filled.make("down")
     stopped = filled.services()
     nothing = filled.make("status")
+    registered = register_while_down(filled)
+    left_running = filled.services()
     filled.configure(SUBNET=SUBNET)
     filled.up()
 
     assert (down.returncode, down.stdout) == (0, "stopped; nothing is lost, `make up` brings it back\n")
     assert (stopped, nothing.stdout) == ([], "nothing is running; `make up` starts everything\n")
+    assert (registered, left_running) == ((0, "0 connections, 0 pools, 1 variable; all read back and compared"), [])
+    assert filled.api("GET", "variables/registered")["value"] == "while down"
     # What ran when the stack went down has finished first.
     assert (filled.result(last), filled.tasks(last)["sleep"]["try_number"]) == ("success", 1)
     after = memory_of(filled)

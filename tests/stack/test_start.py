@@ -13,6 +13,7 @@ EVERYTHING = [
     "airflow-scheduler",
     "airflow-triggerer",
     "janitor",
+    "keys",
     "postgres",
 ]
 
@@ -43,5 +44,5 @@ def test_of_two_ups_at_once_one_says_so(stack: Stack) -> None:
     said = [process.communicate()[1] for process in both]
 
     assert sorted(process.returncode for process in both) == [0, 2]
-    assert "make up: another one is running in this clone; wait for it, or stop it." in "".join(said).splitlines()
+    assert "make up: another command is at work in this clone; wait for it, or stop it." in "".join(said).splitlines()
     assert stack.starts() == before

@@ -69,6 +69,7 @@ def test_worker_shares_no_network_and_no_secret_with_the_database(services: dict
 def test_every_service_is_hardened(services: dict[str, Any]) -> None:
     assert len(services) >= 10
     wanted = {"cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"], "read_only": True, "user": "50000:0"}
+    assert services["keys"]["network_mode"] == "none"
     for name, service in services.items():
         assert {key: service.get(key) for key in wanted} == wanted, name
         assert "cap_add" not in service and "privileged" not in service, name

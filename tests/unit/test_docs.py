@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.settings import ROOT, SETTINGS
+from scripts.settings import ARGUMENTS, ROOT, SETTINGS
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
@@ -38,7 +38,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 def test_every_upper_case_setting_shown_exists() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     shown = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)(?:=[^`]*)?`", text))
-    known = {setting.key for setting in SETTINGS} | {"COMPOSE_PROJECT_NAME"}
+    known = {setting.key for setting in SETTINGS} | {"COMPOSE_PROJECT_NAME", *ARGUMENTS}
 
     assert shown <= known
 

@@ -86,3 +86,21 @@ def test_sentence_of_the_build_becomes_the_error() -> None:
     assert str(error) == (
         "image airflow: packages.local.txt line 1: a<2 contradicts constraints.txt; change or delete the line."
     )
+
+
+def test_what_needs_a_network_does_not_depend_on_who_runs_it() -> None:
+    text = (settings.ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+    packages, last = text.split("\nFROM ${PACKAGES}\n")
+
+    assert "STACK_UID" not in packages
+    assert not any(word in last for word in ("apt-get", "install", "secret", "--mount"))
+    assert "scripts/in_airflow" not in images.PACKAGES.inputs
+    assert [name for name in images.AIRFLOW.inputs if name not in images.PACKAGES.inputs] == ["scripts/in_airflow"]
+
+
+def test_packages_are_found_by_what_they_were_made_from() -> None:
+    same, other = images.packages_tag("base"), images.packages_tag("another base")
+
+    assert same == images.packages_tag("base") != other
+    assert same.startswith("windrose/airflow-packages:3.3.2-")

@@ -82,7 +82,7 @@ def test_make_alone_lists_commands_in_groups(front_door: Path, run_make: Callabl
 
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
     expected = re.findall(r"^##@ (.*)$|^([a-z][a-z-]*):.*## (.*)$", text, flags=re.MULTILINE)
-    lines = [group or f"  {target:<13} {help}" for group, target, help in expected]
+    lines = [group or f"  {target:<15} {help}" for group, target, help in expected]
     assert (done.returncode, done.stderr) == (0, "")
     assert [line for line in done.stdout.splitlines() if line] == lines
     assert len(lines) > 15

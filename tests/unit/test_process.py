@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,37 @@ def test_wait_until_says_whether_it_came() -> None:
 
     assert process.wait_until(lambda: next(answers), seconds=5, pause=0)
     assert not process.wait_until(lambda: False, seconds=0, pause=0)
+
+
+def test_bytes_go_through_piece_by_piece(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 5000
+    copy = f"import sys; open({str(tmp_path / 'copy')!r}, 'wb').write(sys.stdin.buffer.read())"
+    show = f"import sys; sys.stdout.buffer.write(open({str(tmp_path / 'copy')!r}, 'rb').read())"
+
+    process.write_bytes([PYTHON, "-c", copy], [data[:1000], data[1000:]])
+    pieces = list(process.read_bytes([PYTHON, "-c", show], chunk=65536))
+
+    assert (b"".join(pieces) == data, len(pieces) > 10) == (True, True)
+
+
+def test_program_that_fails_in_the_middle_of_bytes_says_why() -> None:
+    fails = "import sys; sys.stdout.write('half'); sys.exit('the disk is full')"
+
+    with pytest.raises(CommandFailed) as reading:
+        list(process.read_bytes([PYTHON, "-c", fails]))
+    with pytest.raises(CommandFailed) as writing:
+        process.write_bytes([PYTHON, "-c", fails], [b"x" * 65536] * 100)
+
+    assert ["the disk is full" in str(raised.value) for raised in (reading, writing)] == [True, True]
+
+
+def test_program_does_not_outlive_pieces_that_fail(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"begun"
+        raise KitError("bundle", "was changed", "copy it again")
+
+    slow = f"import sys; data = sys.stdin.buffer.read(); open({str(tmp_path / 'taken')!r}, 'wb').write(data)"
+    with pytest.raises(KitError, match="was changed"):
+        process.write_bytes([PYTHON, "-c", slow], pieces())
+
+    assert list(tmp_path.iterdir()) == []

@@ -13,19 +13,21 @@ KEY = "k" * 40
 
 
 @pytest.fixture
-def container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("CONFIG", "GENERATED", "SECRETS", "MEMORY"):
-        folder = tmp_path / name.lower()
-        folder.mkdir()
-        monkeypatch.setattr(start, name, folder)
+def container(tmp_path: Path) -> Path:
+    for name in ("config", "generated", "secrets", "memory"):
+        (tmp_path / name).mkdir()
     (tmp_path / "config" / "airflow.cfg").write_text("[core]\nparallelism = 8\nload_examples = False\n")
     return tmp_path
 
 
+def places(container: Path) -> start.Places:
+    return start.Places(*(container / name for name in ("config", "generated", "secrets", "memory")))
+
+
 def assembled(container: Path) -> configparser.RawConfigParser:
-    config = start.read_config()
-    start.add_secrets(config)
-    start.write_config(config)
+    config = start.read_config(places(container))
+    start.add_secrets(config, places(container))
+    start.write_config(config, places(container))
     written = configparser.RawConfigParser()
     written.read(container / "memory" / "airflow.cfg")
     return written
@@ -83,7 +85,7 @@ def test_broken_local_file_is_told_in_one_sentence(container: Path) -> None:
 def test_extra_certificates_are_added_to_the_usual_ones(container: Path) -> None:
     (container / "generated" / "extra-ca.pem").write_text("-- site --\n")
 
-    environment = start.trust_extra_certificates()
+    environment = start.trust_extra_certificates(places(container))
 
     bundle = Path(environment["SSL_CERT_FILE"]).read_text()
     assert bundle.endswith("-- site --\n") and "BEGIN CERTIFICATE" in bundle
@@ -92,4 +94,14 @@ def test_extra_certificates_are_added_to_the_usual_ones(container: Path) -> None
 def test_without_extra_certificates_nothing_changes(container: Path) -> None:
     (container / "generated" / "extra-ca.pem").write_text("")
 
-    assert start.trust_extra_certificates() == {}
+    assert start.trust_extra_certificates(places(container)) == {}
+
+
+def test_without_docker_the_clones_own_folders_are_used_and_no_secret_of_a_database_server(tmp_path: Path) -> None:
+    home = tmp_path / ".windrose" / "embedded"
+
+    found = start.places_of({"WINDROSE_EMBEDDED": str(home)})
+
+    assert (found.config, found.secrets, found.memory) == (tmp_path / "config", tmp_path / "secrets", home)
+    assert set(found.given) == {"fernet_key", "jwt_secret", "api_secret_key"}
+    assert start.places_of({}) == start.Places()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from scripts.commands.status import broken_dags
+from scripts.commands.status import broken_dags, summary
+from scripts.errors import KitError, Problems
 
 TRACE = """Traceback (most recent call last):
   File "<frozen importlib._bootstrap>", line 488, in _call_with_frames_removed
@@ -28,3 +29,14 @@ def test_trace_without_a_place_names_the_file() -> None:
     assert broken_dags([["mine/slow.py", "DagBag import timeout"]]) == [
         "dags/mine/slow.py: DagBag import timeout; mend the file, it is read again within seconds."
     ]
+
+
+def test_file_with_many_mistakes_is_one_line() -> None:
+    problems = [KitError(f"secrets.yaml line {number}", "is wrong", "mend it") for number in range(1, 4)]
+
+    assert summary(Problems(problems[:2])) == (
+        "secrets.yaml line 1: is wrong; mend it.\nsecrets.yaml line 2: is wrong; mend it."
+    )
+    assert summary(Problems(problems)) == (
+        "secrets.yaml: 3 entries are to be filled in or mended; see `make connections CHECK=yes`."
+    )
