@@ -161,7 +161,7 @@ class ComposeStack:
         chosen = [service] if service else running
         progress(f"restarting {', '.join(chosen)}")
         self.compose("restart", "--no-deps", *chosen)
-        Start(self.settings.project, self.environment()).wait(lambda: True)
+        Start(self.settings.project, self.environment()).wait(lambda: 0)
 
     def build(self) -> None:
         """Build the images whose inputs have changed."""

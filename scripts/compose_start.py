@@ -59,10 +59,8 @@ class Start:
 
         thread = threading.Thread(target=compose_up, daemon=True)
         thread.start()
-        self.wait(lambda: bool(codes))
+        self.wait(lambda: codes[0] if codes else None)
         thread.join()
-        if codes[0] != 0:
-            raise self.explain("\n".join(self.output[-15:]), "docker compose up")
 
     def remove_failed(self) -> None:
         """Remove what an earlier start left unwell: Compose would keep it as it is."""
@@ -70,18 +68,21 @@ class Start:
             if is_failed(container):
                 process.run(["docker", "rm", "--force", container.id], check=False)
 
-    def wait(self, is_started: Callable[[], bool]) -> None:
-        """Return when everything is healthy; stop at the first service that has failed."""
+    def wait(self, exit_code: Callable[[], int | None]) -> None:
+        """Return when everything is healthy and Compose has ended; stop at the first that has failed."""
         end = time.monotonic() + PATIENCE
         while True:
-            started = is_started()
+            code = exit_code()
             containers = list_containers(self.project)
             for container in containers:
                 self.tell(container)
             failed = [c for c in containers if is_failed(c) and self.is_current(c)]
             if failed:
                 raise self.failure(failed[0])
-            if started and all(container.health in READY for container in containers):
+            if code:
+                # What Compose did not get to start will never be healthy: tell what Compose said.
+                raise self.explain("\n".join(self.output[-15:]), "docker compose up")
+            if code == 0 and all(container.health in READY for container in containers):
                 return
             if time.monotonic() > end:
                 late = next((c for c in containers if c.health not in READY), None)
