@@ -9,11 +9,8 @@ USER root
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # packages.local.* are the user's and may be absent; the pattern lets them be.
 COPY packages.txt constraints.txt packages.local.* images/airflow/ /opt/windrose/build/
-RUN if [ -s /opt/windrose/build/packages.local.apt ]; then \
-        apt-get update \
-        && sed 's/#.*//' /opt/windrose/build/packages.local.apt | xargs -r apt-get install -y --no-install-recommends \
-        && rm -rf /var/lib/apt/lists/*; \
-    fi
+ARG DEBIAN_MIRROR=
+RUN --mount=type=secret,id=ca_bundle python -B /opt/windrose/build/install_debian_packages.py
 
 USER airflow
 # hadolint ignore=SC1091

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts import bundle_manifest, process
+from scripts import bundle_manifest, process, settings
 from scripts.console import progress
 from scripts.errors import KitError
-from scripts.package_index import uv_environment
-from scripts.settings import ROOT, STATE, environment
+from scripts.package_index import index_environment, without_password
+from scripts.settings import ROOT
 
 FOLDER = ROOT / ".venv-airflow"
 PYTHON = FOLDER / "bin" / "python"
@@ -67,8 +67,7 @@ def loaded_python() -> str:
 
 
 def uv(*words: str) -> None:
-    """Run uv with the package index that pip is configured for; its cache stays in the clone."""
-    own = {"UV_CACHE_DIR": str(STATE / "uv-cache"), **uv_environment(environment())}
+    """Run uv, one line a step."""
     lines: list[str] = []
 
     def tell(line: str) -> None:
@@ -76,11 +75,12 @@ def uv(*words: str) -> None:
         if line.strip().startswith(STEPS):
             progress(f"  {line.strip()}")
 
-    code = process.stream([str(UV), *words], on_line=tell, environment=own)
+    with index_environment(settings.load()) as known:
+        code = process.stream([str(UV), *words], on_line=tell, environment=known)
     if code != 0:
         for line in [line for line in lines if line.strip()][-10:]:
-            progress(f"  {line[:300]}")
-        fix = "mend what it says above (network, proxy, packages.local.txt), then run it again"
+            progress(f"  {without_password(line)[:300]}")
+        fix = "mend what it says above (network, proxy, PACKAGE_INDEX, packages.local.txt), then run it again"
         if loaded_python():
             fix = "load the bundle of this release, or delete .windrose/wheels to use the package index"
         raise KitError(f"uv {words[0]}", "could not prepare .venv-airflow", fix)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.package_index import read_pip_settings
-from scripts.settings import STATE, Settings, environment, host_ca_bundle
+from scripts.package_index import host_package_index, write_private
+from scripts.settings import STATE, Settings, host_ca_bundle
 
 
 @contextmanager
@@ -24,14 +23,5 @@ def build_secrets(settings: Settings) -> Iterator[dict[str, Path]]:
     STATE.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
         if index:
-            secrets["package_index"] = Path(folder) / "package_index"
-            descriptor = os.open(secrets["package_index"], os.O_WRONLY | os.O_CREAT, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(index)
+            secrets["package_index"] = Path(write_private(Path(folder) / "package_index", index))
         yield secrets
-
-
-def host_package_index() -> str:
-    """Return the package index this machine is told to use, or ''."""
-    known = environment()
-    return known.get("UV_DEFAULT_INDEX", "") or read_pip_settings(known).get("index-url", "")

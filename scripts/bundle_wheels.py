@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts import airflow_venv, process
-from scripts.build_inputs import host_package_index
 from scripts.bundle_manifest import machine_name
 from scripts.console import progress
 from scripts.errors import KitError, UsageError
-from scripts.package_index import uv_environment
-from scripts.settings import ROOT, STATE, Settings, environment
+from scripts.package_index import index_environment, without_password
+from scripts.settings import ROOT, STATE, Settings
 
 REQUIREMENTS = ROOT / "scripts" / "requirements.txt"
 PYTHONS = tuple(f"3.{minor}" for minor in range(airflow_venv.OLDEST[1], airflow_venv.NEWEST[1] + 1))
@@ -46,7 +43,7 @@ def choose_python(given: str) -> str:
 def download(folder: Path, settings: Settings, airflow_python: str = "") -> None:
     """Fetch the wheels of `.venv` for every Python, and of `.venv-airflow` for one."""
     folder.mkdir()
-    with index_environment(folder.parent, settings) as known:
+    with index_environment(settings) as known:
         command = [*make_pip(folder.parent / "pip", known), "download", f"--dest={folder}"]
         for python in PYTHONS:
             progress(f"wheels of .venv for Python {python}")
@@ -65,30 +62,6 @@ def fetch_all(command: list[str], python: str, known: Mapping[str, str], words: 
         if missing:
             fetch(command, missing, exact, known)
         have |= missing
-
-
-@contextmanager
-def index_environment(folder: Path, settings: Settings) -> Iterator[dict[str, str]]:
-    """Give the environment in which uv and pip reach the index; its password travels in files of our own."""
-    caches = {"PIP_CACHE_DIR": str(STATE / "pip-cache"), "UV_CACHE_DIR": str(STATE / "uv-cache")}
-    known = uv_environment({**caches, **environment()})
-    known |= {key: settings[key] for key in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY") if settings[key]}
-    if settings["BUILD_CA_BUNDLE"]:
-        known |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), str(Path(settings["BUILD_CA_BUNDLE"]).expanduser()))
-    index = settings["PACKAGE_INDEX"] or host_package_index()
-    if index:
-        for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"):
-            known.pop(name, None)
-        known["UV_CONFIG_FILE"] = write_private(folder / "uv.toml", f'[[index]]\nurl = "{index}"\ndefault = true\n')
-        known["PIP_CONFIG_FILE"] = write_private(folder / "pip.conf", f"[global]\nindex-url = {index}\n")
-    yield known
-
-
-def write_private(path: Path, text: str) -> str:
-    """Write a file that only this user can read; return its name."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    return str(path)
 
 
 def make_pip(folder: Path, known: Mapping[str, str]) -> list[str]:
@@ -133,7 +106,7 @@ def run(argv: list[str], known: Mapping[str, str]) -> str:
     done = process.run(argv, environment=known, check=False)
     if done.code != 0:
         for line in (done.stderr or done.stdout).strip().splitlines()[-10:]:
-            progress("  " + re.sub(r"://[^/\s@]+@", "://***@", line)[:300])
+            progress(f"  {without_password(line)[:300]}")
         fix = "mend what it says above (network, PACKAGE_INDEX, a package without a wheel), then run it again"
         raise KitError(Path(argv[0]).name, "could not fetch the wheels", fix)
     return done.stdout

@@ -51,7 +51,17 @@ class Start:
     def run(self) -> None:
         """Start everything and wait."""
         self.remove_failed()
+        if self.attempt():
+            return
+        # An engine that is asked to replace many containers at once loses a race now and then, and not twice.
+        progress(f"  docker compose up gave up ({self.output[-1].strip() if self.output else 'no reason'}); once more")
+        if not self.attempt():
+            raise self.explain("\n".join(self.output[-15:]), "docker compose up")
+
+    def attempt(self) -> bool:
+        """Start everything and wait; return False where Compose gave up though no service has failed."""
         codes: list[int] = []
+        self.output.clear()
         argv = ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull"]
 
         def compose_up() -> None:
@@ -59,8 +69,7 @@ class Start:
 
         thread = threading.Thread(target=compose_up, daemon=True)
         thread.start()
-        self.wait(lambda: codes[0] if codes else None)
-        thread.join()
+        return self.wait(lambda: codes[0] if codes else None)
 
     def remove_failed(self) -> None:
         """Remove what an earlier start left unwell: Compose would keep it as it is."""
@@ -68,8 +77,8 @@ class Start:
             if is_failed(container):
                 process.run(["docker", "rm", "--force", container.id], check=False)
 
-    def wait(self, exit_code: Callable[[], int | None]) -> None:
-        """Return when everything is healthy and Compose has ended; stop at the first that has failed."""
+    def wait(self, exit_code: Callable[[], int | None]) -> bool:
+        """Return whether Compose ended well, when everything is healthy; stop at the first service that has failed."""
         end = time.monotonic() + PATIENCE
         while True:
             code = exit_code()
@@ -80,10 +89,9 @@ class Start:
             if failed:
                 raise self.failure(failed[0])
             if code:
-                # What Compose did not get to start will never be healthy: tell what Compose said.
-                raise self.explain("\n".join(self.output[-15:]), "docker compose up")
+                return False  # what Compose did not get to start will never be healthy
             if code == 0 and all(container.health in READY for container in containers):
-                return
+                return True
             if time.monotonic() > end:
                 late = next((c for c in containers if c.health not in READY), None)
                 raise self.failure(late) if late else self.explain("", "docker compose up")

@@ -6,11 +6,11 @@ import re
 import sys
 from pathlib import Path
 
-from scripts import process
+from scripts import process, settings
 from scripts.console import progress
 from scripts.errors import KitError
-from scripts.package_index import uv_environment
-from scripts.settings import ROOT, environment
+from scripts.package_index import index_environment, without_password
+from scripts.settings import ROOT
 
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 BIN = Path(sys.executable).parent
@@ -24,10 +24,11 @@ def ensure_tools() -> None:
         return
     progress("installing the test tools into .venv")
     argv = [str(tool("uv")), "pip", "install", "--quiet", "--python", sys.executable, f"--requirement={REQUIREMENTS}"]
-    done = process.run(argv, environment=uv_environment(environment()), check=False)
+    with index_environment(settings.load()) as known:
+        done = process.run(argv, environment=known, check=False)
     if done.code != 0:
         for line in done.stderr.strip().splitlines()[-10:]:
-            progress(f"  {line[:300]}")
+            progress(f"  {without_password(line)[:300]}")
         raise KitError("uv", "could not install the test tools", "mend what it says above, then run it again")
     STAMP.write_text(wanted, encoding="utf-8")
 

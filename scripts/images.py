@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from scripts import base_images, process
+from scripts import base_images, process, registry
 from scripts.build_inputs import build_secrets
 from scripts.console import progress
 from scripts.errors import CommandFailed, KitError
@@ -70,7 +70,9 @@ def ensure(settings: Settings, uid: int) -> dict[str, str]:
         base = bases[image.name]
         tag = f"{image.repository}:{version(image)}-{fingerprint(image, identity(base), str(uid))}"
         if image_id(tag) is None:
-            arguments = {"BASE": base, "STACK_UID": str(uid), **(loaded_packages(base) if image is AIRFLOW else {})}
+            arguments = {"BASE": base, "STACK_UID": str(uid)}
+            if image is AIRFLOW:
+                arguments |= {"DEBIAN_MIRROR": settings["DEBIAN_MIRROR"], **loaded_packages(base)}
             # A machine without a network builds these, too, so no step may need one.
             offline = image is not AIRFLOW or "PACKAGES" in arguments
             build(image, tag, arguments, settings, more=("--network=none",) if offline else ())
@@ -104,7 +106,8 @@ def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
     if source == "auto" and all(is_current(image) for image in wanted):
         return local
     if source != "local":
-        failure = pull(list(official.values()))
+        missing = [reference for reference in official.values() if image_id(reference) is None]
+        failure = next(filter(None, (registry.pull(reference, settings) for reference in missing)), None)
         if failure is None:
             return official
         # A bundle names them as upstream does, whatever mirror they came through.
@@ -133,37 +136,8 @@ def are_here(wanted: Mapping[str, str]) -> bool:
 def official_reference(name: str, settings: Settings) -> str:
     """Return upstream's reference, behind the private mirror where one is set."""
     reference = references()[f"{name.upper()}_OFFICIAL"]
-    registry = settings["IMAGE_REGISTRY"]
-    return f"{registry}/{reference}" if registry else reference
-
-
-def pull(tags: list[str]) -> str | None:
-    """Pull images; return what went wrong, or None."""
-    for tag in tags:
-        if image_id(tag):
-            continue
-        progress(f"pulling {tag}")
-        lines: list[str] = []
-        if process.stream(["docker", "pull", "--quiet", tag], on_line=lines.append) != 0:
-            return f"{tag} cannot be pulled ({pull_reason(lines)})"
-    return None
-
-
-def pull_reason(lines: list[str]) -> str:
-    """Return why a pull failed, in words."""
-    text = " ".join(lines)
-    for sign, reason in (
-        ("no such host", "the registry's name is not found"),
-        ("lookup", "the registry's name is not found"),
-        ("timeout", "the registry does not answer"),
-        ("connection refused", "the registry refuses the connection"),
-        ("x509", "the registry's certificate is not trusted by the engine"),
-        ("unauthorized", "the registry wants a login: `docker login`"),
-        ("not found", "the registry does not have it"),
-    ):
-        if sign in text.lower():
-            return reason
-    return lines[-1][-200:] if lines else "no reason given"
+    mirror = settings["IMAGE_REGISTRY"]
+    return f"{mirror}/{reference}" if mirror else reference
 
 
 def recipe(image: Image) -> str:

@@ -19,6 +19,7 @@ FETCHED_UV = os.path.join(ROOT, ".windrose", "uv", "uv")
 REQUIREMENTS = os.path.join(ROOT, "scripts", "requirements.txt")
 OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+REFUSED = ("401 Error", "403 Error", "401 Unauthorized", "403 Forbidden")
 UNREACHABLE = (
     "Failed to establish a new connection",
     "Name or service not known",
@@ -49,7 +50,7 @@ def main() -> int:
             os.chdir(ROOT)
             os.execv(sys.executable, [sys.executable, "-m", "scripts"] + sys.argv[1:])  # noqa: S606
         say("windrose: preparing .venv, once")
-        install(make_environment())
+        make_and_install()
         with open(READY, "w") as ready:
             ready.write(sys.version.split()[0] + "\n")
     except Stop as problem:
@@ -59,6 +60,21 @@ def main() -> int:
         say("stopped; run the same command again to go on")
         return 130
     return 0
+
+
+def make_and_install() -> None:
+    """Make `.venv` with the package index, proxies and certificates that `.env` or this machine names."""
+    sys.path.insert(0, ROOT)
+    settings, index = importlib.import_module("scripts.settings"), importlib.import_module("scripts.package_index")
+    try:
+        chosen = settings.load()
+    except importlib.import_module("scripts.errors").KitError as problem:
+        raise Stop(str(problem)) from None
+    with index.index_environment(chosen) as environment:
+        try:
+            install(make_environment(environment), environment)
+        except Stop as problem:
+            raise Stop(index.without_password(str(problem))) from None
 
 
 def find_newer_python() -> str:
@@ -77,10 +93,9 @@ def restart_with(python: str) -> None:
     os.execv(python, [python, os.path.abspath(__file__)] + sys.argv[1:])  # noqa: S606
 
 
-def make_environment() -> "list[str]":
+def make_environment(environment: "dict[str, str]") -> "list[str]":
     """Make `.venv` by the first means this machine has; return the command that installs into it."""
-    # Without pip's cache, which lies outside the clone.
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir"]
+    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-cache-dir", "--retries=2"]
     if os.path.exists(READY) and run([PYTHON, "-m", "pip", "--version"])[0] == 0:
         return pip
     code, reason = run([sys.executable, "-m", "venv", "--clear", VENV])
@@ -92,32 +107,21 @@ def make_environment() -> "list[str]":
     for virtualenv in ([shutil.which("virtualenv") or ""], [sys.executable, "-m", "virtualenv"]):
         if virtualenv[0] and run([*virtualenv, "--quiet", "--clear", "--python", sys.executable, VENV])[0] == 0:
             return pip
-    fetched, why_not = fetch_uv()
-    if (
-        fetched
-        and run([fetched, "venv", "--quiet", "--clear", "--python", sys.executable, VENV], uv_environment())[0] == 0
-    ):
+    fetched, why_not = fetch_uv(environment)
+    if fetched and run([fetched, "venv", "--quiet", "--clear", "--python", sys.executable, VENV], environment)[0] == 0:
         return [fetched, "pip", "install", "--quiet", "--python", PYTHON]
     raise Stop(no_environment(reason, why_not))
 
 
-def fetch_uv() -> "tuple[str, str]":
+def fetch_uv(environment: "dict[str, str]") -> "tuple[str, str]":
     """Fetch uv by itself: it makes environments for a Python that has neither venv nor pip."""
-    sys.path.insert(0, ROOT)
     wheel = importlib.import_module("scripts.uv_wheel")
     say("windrose: this Python has neither venv nor pip; fetching uv")
     loaded = {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": WHEELS}
     try:
-        return str(wheel.ensure(wheel.Path(FETCHED_UV), loaded if os.path.isdir(WHEELS) else os.environ)), ""
+        return str(wheel.ensure(wheel.Path(FETCHED_UV), loaded if os.path.isdir(WHEELS) else environment)), ""
     except (wheel.NoWheel, OSError) as error:
         return "", str(error)
-
-
-def uv_environment() -> "dict[str, str]":
-    """Return the environment in which uv uses pip's index, and keeps its cache in the clone."""
-    sys.path.insert(0, ROOT)
-    found = importlib.import_module("scripts.package_index").uv_environment(dict(os.environ))
-    return {"UV_CACHE_DIR": os.path.join(ROOT, ".windrose", "uv-cache"), **found}
 
 
 def no_environment(reason: str, why_no_uv: str) -> str:
@@ -130,19 +134,22 @@ def no_environment(reason: str, why_no_uv: str) -> str:
     return f"python3: has no venv, and {why_no_uv}; run `{sudo}apt-get install python3-venv` and make again."
 
 
-def install(command: "list[str]") -> None:
+def install(command: "list[str]", environment: "dict[str, str]") -> None:
     """Install the pinned requirements into `.venv`."""
-    environment = uv_environment() if os.path.basename(command[0]) == "uv" else None
     loaded = ["--no-index", "--find-links", WHEELS] if os.path.isdir(WHEELS) else []
     code, output = run([*command, *loaded, "-r", REQUIREMENTS], environment)
     if code == 0:
         return
-    where = "uv" if environment else "pip"
+    where = "uv" if os.path.basename(command[0]) == "uv" else "pip"
     if loaded:
         fix = "load the bundle of this release, or delete .windrose/wheels to use the package index"
         raise Stop(f"{where}: {last_line(output)}; {fix}.")
+    if any(sign in output for sign in REFUSED):
+        raise Stop(
+            f"{where}: the package index refuses user or password; mend PACKAGE_INDEX in .env and run make again."
+        )
     if any(sign in output for sign in UNREACHABLE):
-        fix = "check the network, the proxy and `pip config list`, then run make again"
+        fix = "check the network, the proxy, PACKAGE_INDEX in .env or `pip config list`, then run make again"
         raise Stop(f"{where}: cannot reach the package index; {fix}.")
     raise Stop(f"{where}: {last_line(output)}; mend that and run make again.")
 

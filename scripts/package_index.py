@@ -1,16 +1,67 @@
-"""How does uv reach the package index that pip is configured for?"""
+"""How do uv and pip reach the package index: as `.env` says, else as pip is configured on this machine?
+
+Only the standard library: make_venv.py uses it before there is anything to use.
+"""
 
 from __future__ import annotations
 
 import configparser
+import json
 import os
-from collections.abc import Mapping
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from scripts.settings import STATE, Settings, environment
 
 # pip joins its indexes and takes the best version of all; uv would stop at the first index that knows a name.
 LIKE_PIP = "unsafe-best-match"
 UV_NAMES = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "find-links": "UV_FIND_LINKS"}
+
+CACHES = {"PIP_CACHE_DIR": str(STATE / "pip-cache"), "UV_CACHE_DIR": str(STATE / "uv-cache")}  # in the clone
+# uv reads the first; pip the second, which in the library below it gives way to the third of a machine's own.
+CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@contextmanager
+def index_environment(settings: Settings) -> Iterator[dict[str, str]]:
+    """Give the environment in which uv and pip reach the index; its password travels in files of our own."""
+    known = uv_environment({**CACHES, **environment()})
+    known |= {key: settings[key] for key in PROXIES if settings[key]}
+    if settings["BUILD_CA_BUNDLE"]:
+        known |= dict.fromkeys(CERTIFICATES, str(Path(settings["BUILD_CA_BUNDLE"]).expanduser()))
+    index = settings["PACKAGE_INDEX"] or host_package_index()
+    STATE.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="index-", dir=STATE) as folder:
+        if index:
+            for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PACKAGE_INDEX"):
+                known.pop(name, None)
+            for_uv = f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\n"
+            known["UV_CONFIG_FILE"] = write_private(Path(folder) / "uv.toml", for_uv)
+            known["PIP_CONFIG_FILE"] = write_private(Path(folder) / "pip.conf", f"[global]\nindex-url = {index}\n")
+        yield known
+
+
+def without_password(text: str) -> str:
+    """Return what a program said, without the password of an address in it."""
+    return re.sub(r"://[^/\s@]+@", "://***@", text)
+
+
+def host_package_index() -> str:
+    """Return the package index this machine is told to use, or ''."""
+    known = environment()
+    return known.get("UV_DEFAULT_INDEX", "") or read_pip_settings(known).get("index-url", "")
+
+
+def write_private(path: Path, text: str) -> str:
+    """Write a file that only this user can read; return its name."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    return str(path)
 
 
 def uv_environment(environment: Mapping[str, str]) -> dict[str, str]:

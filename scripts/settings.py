@@ -88,6 +88,13 @@ def _address(value: str) -> str:
     return value
 
 
+def _debian_mirror(value: str) -> str:
+    # debootstrap takes it as an argument, and it stays in the image's list of sources.
+    if "@" in _address(value):
+        raise ValueError("an address without a password: everybody on this machine could read it")
+    return value.rstrip("/")
+
+
 def _proxy(value: str) -> str:
     # Many sites set it without a scheme, and curl takes it so; httpx and uv do not.
     if value and "://" not in value:
@@ -160,7 +167,9 @@ SETTINGS = (
         _one_of("auto", "registry", "local"),
     ),
     Setting("IMAGE_REGISTRY", "", "Private mirror put before every image name, such as mirror.example.org", _registry),
-    Setting("DEBIAN_MIRROR", "", "Debian mirror for locally built images; empty: the machine's own", _address),
+    Setting("IMAGE_REGISTRY_USER", "", "Login for that mirror, where it wants one"),
+    Setting("IMAGE_REGISTRY_PASSWORD", "", "Password of that login; it stays in this file"),
+    Setting("DEBIAN_MIRROR", "", "Debian mirror for images built here; empty: the machine's own", _debian_mirror),
     Setting("PACKAGE_INDEX", "", "Python package index for the build; may hold a password", _address),
     Setting("BUILD_CA_BUNDLE", "", "CA certificates to trust while building; empty: the machine's own", _file),
     Setting("EXTRA_CA_BUNDLE", "", "CA certificates that running containers trust as well", _file),
@@ -232,9 +241,20 @@ def load(env_file: Path = ROOT / ".env") -> Settings:
             problems.append(KitError(where, f"{key} is {_shown(key, text)}", f"write {error}"))
         except KeyError as error:
             problems.append(KitError(where, f"{key} is not a setting", _nearest(key, str(error.args[0]))))
+    problems += _incomplete(values)
     if problems:
         raise Problems(problems)
     return Settings(values, options, passed_on, frozenset(given))
+
+
+def _incomplete(values: Mapping[str, str]) -> list[KitError]:
+    """Name each setting that means nothing without another one."""
+    together = ("IMAGE_REGISTRY_USER", "IMAGE_REGISTRY_PASSWORD")
+    found = []
+    if any(values[key] for key in together):
+        missing = [key for key in ("IMAGE_REGISTRY", *together) if not values[key]]
+        found = [KitError(".env", f"{key} is not set, and a login needs it", f"set {key} too") for key in missing]
+    return found
 
 
 def _read_lines(env_file: Path, problems: list[KitError]) -> list[tuple[str, str, str]]:
@@ -306,7 +326,8 @@ def _nearest(key: str, told: str) -> str:
 
 def _shown(key: str, value: str) -> str:
     """Return the value for a message, unless it may hold a password."""
-    return "not usable" if "INDEX" in key or "PROXY" in key else f"{value!r}"
+    may_hold_password = ("INDEX", "PROXY", "PASSWORD", "MIRROR")
+    return "not usable" if any(word in key for word in may_hold_password) else f"{value!r}"
 
 
 def arguments() -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from scripts.settings import ARGUMENTS
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "tests" / "stack" / "example_dags"
-OWN_DAGS = ["own-deferring", "own-eating", "own-looking", "own-platforms", "own-sleeping"]
+OWN_DAGS = ["own-asking", "own-deferring", "own-eating", "own-looking", "own-platforms", "own-sleeping"]
 OWN_PLUGINS = ("own_trigger.py", "own_ssh_trigger.py")
 PROJECT = "com.docker.compose.project"
 NOT_FOR_A_STACK = (*ARGUMENTS, "MAKEFLAGS", "MFLAGS", "MAKELEVEL")

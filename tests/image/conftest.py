@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import tree
+from scripts import base_images, tree
 from tests.engine_support import Done, Stack, run
+from tests.mirror_support import Debian, Mirror, gateway, serve
 
 AIRFLOW_BASE = "windrose/airflow-base:3.3.2-local"
 
@@ -111,3 +112,10 @@ def run_inside() -> Callable[..., str]:
 def project(build: Build) -> Path:
     """The folder of the copy."""
     return build.clone.folder
+
+
+@pytest.fixture
+def debian() -> Iterator[Mirror]:
+    """A Debian mirror of the site, as containers and this machine reach it."""
+    with serve(Debian, gateway(), base_images.machine_mirror().rstrip("/") + "/") as mirror:
+        yield mirror

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.engine_support import run
+from tests.mirror_support import Mirror
 
 BASE = "windrose/airflow-base:3.3.2-local"
 OLDER = "apache-airflow==3.3.2 apache-airflow-providers-ssh<7 apache-airflow-providers-sftp<7"
@@ -86,15 +87,19 @@ def test_package_that_contradicts_the_lock_is_refused(build: Any) -> None:
     assert (done.returncode, sentence in done.stderr.splitlines()) == (2, True)
 
 
-def test_packages_of_the_user_are_added(build: Any, usual: dict[str, str], run_inside: RunInside) -> None:
+def test_packages_of_the_user_are_added(
+    build: Any, usual: dict[str, str], run_inside: RunInside, debian: Mirror
+) -> None:
     build.write("packages.local.txt", "cowsay==6.1\n")
     build.write("packages.local.apt", "# a tool of mine\njq\n")
+    build.clone.configure(DEBIAN_MIRROR=f"{debian.address}/debian")
 
     tags = build.tags()
 
     assert (tags["postgres"], tags["airflow"] != usual["airflow"]) == (usual["postgres"], True)
     script = "python -c 'import cowsay; print(cowsay.__version__)'; jq --null-input 7"
     assert run_inside(tags["airflow"], "sh", "-c", script).split() == ["6.1", "7"]
+    assert [path for path in debian.asked if path.rpartition("/")[2].startswith("jq_")]
 
 
 @pytest.mark.parametrize("uid", [1234, 50000])

@@ -2,84 +2,26 @@
 
 from __future__ import annotations
 
-import base64
-import http.server
-import io
 import re
 import subprocess
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scripts.settings import host_ca_bundle
 from tests.engine_support import run
+from tests.mirror_support import PASSWORD, Mirror, gateway, private_index
 
-PASSWORD = "planted-index-password"
 MARK = "planted-certificate-mark"
-WHEELS = {version: f"windrose_probe-{version}-py3-none-any.whl" for version in ("1.0", "2.0")}
-
-
-def make_wheel(version: str) -> bytes:
-    """Return a package; the second version of it wants what the lock does not hold."""
-    packed = io.BytesIO()
-    info = f"windrose_probe-{version}.dist-info"
-    needs = "Requires-Dist: paramiko<3\n" if version == "2.0" else ""
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("windrose_probe.py", "")
-        metadata = f"Metadata-Version: 2.1\nName: windrose-probe\nVersion: {version}\n{needs}"
-        archive.writestr(f"{info}/METADATA", metadata)
-        facts = "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        archive.writestr(f"{info}/WHEEL", facts)
-        archive.writestr(f"{info}/RECORD", "")
-    return packed.getvalue()
-
-
-class Index(http.server.BaseHTTPRequestHandler):
-    """A private index: one package of its own behind a password, everything else from this machine's usual index."""
-
-    usual = ""
-
-    def do_GET(self) -> None:
-        expected = "Basic " + base64.b64encode(f"me:{PASSWORD}".encode()).decode()
-        if self.headers.get("Authorization") != expected:
-            self.answer(401, b"", {"WWW-Authenticate": "Basic"})
-        elif self.path.endswith(".whl"):
-            wheel = make_wheel("1.0" if WHEELS["1.0"] in self.path else "2.0")
-            self.answer(200, wheel, {"Content-Type": "application/octet-stream"})
-        elif "windrose-probe" in self.path:
-            links = "".join(f'<a href="/{wheel}">{wheel}</a>' for wheel in WHEELS.values())
-            self.answer(200, links.encode(), {"Content-Type": "text/html"})
-        else:
-            self.answer(302, b"", {"Location": self.usual + self.path.removeprefix("/simple/")})
-
-    do_HEAD = do_GET
-
-    def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body if self.command == "GET" else b"")
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
 
 @pytest.fixture
-def private_index() -> Iterator[str]:
-    """The address of a private index, with its password, as a container reaches it."""
-    gateway = run(
-        "docker", "network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "bridge"
-    ).stdout.strip()
-    program = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
-    Index.usual = run("python3", "-c", program).stdout.strip() + "/"
-    server = http.server.ThreadingHTTPServer((gateway, 0), Index)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://me:{PASSWORD}@{gateway}:{server.server_port}/simple"
-    server.shutdown()
+def index(tmp_path: Path) -> Iterator[Mirror]:
+    """A private index with a password, under a certificate of its own, as a container reaches it."""
+    with private_index(gateway(), tmp_path) as mirror:
+        yield mirror
 
 
 def find_in_layers(image: str, *words: str) -> int:
@@ -91,14 +33,17 @@ def find_in_layers(image: str, *words: str) -> int:
 
 
 def test_build_secrets_leave_no_trace(
-    build: Any, usual: dict[str, str], base_of: Callable[[str], str], private_index: str
+    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror
 ) -> None:
     # On the finished image only the private package is left to install.
     base_of(f"FROM {usual['airflow']}\nUSER airflow\n")
-    bundle = host_ca_bundle()
-    build.write("bundle.pem", f"# {MARK}\n" + (bundle.read_text(encoding="utf-8") if bundle else ""))
+    # The site's own certificate is not among those of this machine, so the build must have taken this one.
+    authority, usual_bundle = index.authority, host_ca_bundle()
+    assert authority
+    own = [path.read_text(encoding="utf-8") for path in (authority, usual_bundle) if path]
+    build.write("bundle.pem", f"# {MARK}\n" + "\n".join(own))
     build.write("packages.local.txt", "windrose-probe==1.0\n")
-    build.clone.configure(PACKAGE_INDEX=private_index, BUILD_CA_BUNDLE=str(build.clone.folder / "bundle.pem"))
+    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(build.clone.folder / "bundle.pem"))
 
     done = build.make()
     tag = done.stderr.split("airflow: ")[-1].split()[0]
@@ -113,11 +58,11 @@ def test_build_secrets_leave_no_trace(
 
 
 def test_conflict_deep_inside_names_both_packages(
-    build: Any, usual: dict[str, str], base_of: Callable[[str], str], private_index: str
+    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror
 ) -> None:
     base_of(f"FROM {usual['airflow']}\nUSER airflow\n")
     build.write("packages.local.txt", "windrose-probe==2.0\n")
-    build.clone.configure(PACKAGE_INDEX=private_index)
+    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(index.authority))
 
     done = build.make()
 

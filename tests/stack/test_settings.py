@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
 from tests.engine_support import Stack
+from tests.mirror_support import PASSWORD, USER, Mirror, gateway, private_index
 
 READERS = {"airflow-apiserver", "airflow-dag-processor", "airflow-init", "airflow-scheduler", "airflow-triggerer"}
 
@@ -13,15 +19,32 @@ def changed_services(stack: Stack, before: dict[str, tuple[str, str]]) -> set[st
     return {name.removeprefix(f"/{stack.project}-")[:-2] for name in after if after[name] != before.get(name)}
 
 
-def test_airflow_option_reaches_airflow_and_its_readers_only(stack: Stack) -> None:
-    before = stack.starts()
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mirror]:
+    """A server under a certificate that no machine trusts by itself."""
+    with private_index(gateway(), tmp_path_factory.mktemp("site")) as mirror:
+        yield mirror
 
-    stack.configure(AIRFLOW__CORE__DEFAULT_TIMEZONE="Europe/Helsinki")
+
+def test_airflow_option_reaches_airflow_and_its_readers_only(stack: Stack, site: Mirror) -> None:
+    before = stack.starts()
+    assert site.authority
+    bundle = shutil.copy(site.authority, stack.folder / "site-ca.pem")
+
+    stack.configure(AIRFLOW__CORE__DEFAULT_TIMEZONE="Europe/Helsinki", EXTRA_CA_BUNDLE=str(bundle))
     stack.up()
 
     done = stack.exec("airflow-dag-processor", "airflow", "config", "get-value", "core", "default_timezone")
     assert done.stdout.strip().splitlines()[-1] == "Europe/Helsinki"
     assert changed_services(stack, before) == READERS
+
+
+def test_certificates_of_the_site_are_trusted_by_tasks(stack: Stack, site: Mirror) -> None:
+    run = stack.trigger("own-asking", address=site.address.replace(f"{USER}:{PASSWORD}@", ""))
+
+    assert stack.result(run) == "success"
+    # It wants a login; that it said so means that its certificate was accepted.
+    assert stack.returned(run, "ask") == 401
 
 
 def test_override_file_of_the_user_is_honoured(stack: Stack) -> None:

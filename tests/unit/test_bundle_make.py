@@ -11,7 +11,6 @@ import pytest
 
 from scripts import bundle_images, bundle_wheels
 from scripts.errors import UsageError
-from scripts.settings import environment, load
 
 PRIVATE = (".env", "secrets.yaml", "secrets/fernet_key", "logs/a.log", "data/a", "dags/mine/a_dag.py", "notes.txt")
 PROGRAM = """
@@ -96,20 +95,6 @@ def test_python_of_the_target_is_read(given: str, taken: str) -> None:
 def test_python_that_airflow_does_not_run_on_is_refused(given: str) -> None:
     with pytest.raises(UsageError, match=r"take one of 3\.11, 3\.12, 3\.13, 3\.14"):
         bundle_wheels.choose_python(given)
-
-
-def test_password_of_the_index_stays_in_private_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://me:planted@usual.example/simple")
-    (tmp_path / ".env").write_text("PACKAGE_INDEX=https://me:planted@mirror.example/simple\n", encoding="utf-8")
-
-    with bundle_wheels.index_environment(tmp_path, load(tmp_path / ".env")) as known:
-        files = [Path(known[name]) for name in ("UV_CONFIG_FILE", "PIP_CONFIG_FILE")]
-
-    added = {name: value for name, value in known.items() if environment().get(name) != value}
-    assert "planted" not in str(added) and "UV_DEFAULT_INDEX" not in known
-    assert [(path.stat().st_mode & 0o777, "mirror.example" in path.read_text()) for path in files] == [
-        (0o600, True)
-    ] * 2
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import images, settings
+from scripts import images, registry, settings
 from scripts.images import AIRFLOW, POSTGRES, STEP, VALKEY
 
 
@@ -60,12 +60,12 @@ def test_everything_that_goes_into_an_image_is_an_input_of_its_tag() -> None:
     [
         ("dial tcp: lookup registry on 10.0.0.1:53: no such host", "the registry's name is not found"),
         ("net/http: request canceled (Client.Timeout exceeded)", "the registry does not answer"),
-        ("x509: certificate signed by unknown authority", "the registry's certificate is not trusted by the engine"),
+        ("x509: certificate signed by unknown authority", "the engine does not trust the registry's certificate"),
         ("something else", "something else"),
     ],
 )
 def test_reason_of_a_failed_pull_is_told_in_words(said: str, reason: str) -> None:
-    assert images.pull_reason([said]) == reason
+    assert registry.reason_of([said]) == reason
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def test_line_is_read_as_compose_reads_it(tmp_path: Path, line: str, value: str)
         ("SUBNET=10.0.0.0/30", None),
         ("SUBNET=fd00::/64", None),
         ("BUILD_CA_BUNDLE=/no/such/file", None),
+        ("DEBIAN_MIRROR=http://me:pw@mirror.example/debian", None),
         ("just words", ".env line 1: is not KEY=value; write it so or delete it."),
         ("AIRFLOW__CORE__PARALELISM=4", ".env line 1: AIRFLOW__CORE__PARALELISM is not a setting; "
          "did you mean AIRFLOW__CORE__PARALLELISM?."),
@@ -87,6 +88,15 @@ def test_all_wrong_lines_are_told_at_once(tmp_path: Path) -> None:
 
 def test_password_in_a_wrong_address_is_not_shown(tmp_path: Path) -> None:
     assert "s3cret" not in told(tmp_path, "PACKAGE_INDEX=user:s3cret@mirror\nHTTP_PROXY=ftp://user:s3cret@proxy\n")
+
+
+def test_login_without_its_other_half_is_told(tmp_path: Path) -> None:
+    message = told(tmp_path, "IMAGE_REGISTRY_USER=me\n")
+
+    assert message == (
+        ".env: IMAGE_REGISTRY is not set, and a login needs it; set IMAGE_REGISTRY too.\n"
+        ".env: IMAGE_REGISTRY_PASSWORD is not set, and a login needs it; set IMAGE_REGISTRY_PASSWORD too."
+    )
 
 
 def test_airflow_options_are_passed_on_by_section_and_key(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import os
 import socket
 import time
+import urllib.error
+import urllib.request
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,3 +51,15 @@ with DAG(dag_id="own-looking", schedule=None, is_paused_upon_creation=False):
         return {"host": socket.gethostname(), "database": database, "secrets": secrets, "uid": os.getuid()}
 
     look()
+
+with DAG(dag_id="own-asking", schedule=None, is_paused_upon_creation=False):
+
+    @task
+    def ask() -> int:
+        """Return the status that an address of the conf answers with."""
+        try:
+            return int(urllib.request.urlopen(get_current_context()["dag_run"].conf["address"], timeout=20).status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    ask()
