@@ -112,13 +112,13 @@ def wait(condition: Callable[[], Any], limit: float = 600) -> float:
     return time.monotonic() - began
 
 
-def run_dag(stack: Stack, dag_id: str) -> float:
-    """Trigger a DAG and return the seconds from its start to its end, as Airflow wrote them down."""
+def run_dag(stack: Stack, dag_id: str, limit: float = 600) -> float:
+    """Trigger a DAG; return the seconds from its start to its end, as Airflow wrote them down, inf where it failed."""
     run = wait_for_run(stack, dag_id)
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run}"
-    wait(lambda: (stack.call("GET", path) or {}).get("state") in ("success", "failed"))
-    found = stack.call("GET", path)
-    return float(found["duration"]) if found["state"] == "success" else float("inf")
+    wait(lambda: (stack.call("GET", path) or {}).get("state") in ("success", "failed"), limit)
+    found = stack.call("GET", path) or {}
+    return float(found["duration"]) if found.get("state") == "success" else float("inf")
 
 
 def wait_for_run(stack: Stack, dag_id: str) -> str:

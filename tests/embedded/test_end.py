@@ -11,7 +11,7 @@ from tests.embedded.conftest import Embedded, is_alive
 def test_down_ends_every_process_and_no_other(stack: Embedded) -> None:
     before = stack.pids()
     # A stranger that looks like ours: the same program, of another clone.
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "scripts.embedded_supervisor"])
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "scripts.embedded_supervisor"])
 
     done = stack.make("down")
 
