@@ -14,7 +14,7 @@ RUN --mount=type=secret,id=ca_bundle python -B /opt/windrose/build/install_debia
 
 USER airflow
 # hadolint ignore=SC1091
-RUN --mount=type=secret,id=ca_bundle,uid=50000 --mount=type=secret,id=package_index,uid=50000 \
+RUN --mount=type=secret,id=ca_bundle,uid=50000 --mount=type=secret,id=uv_config,uid=50000 \
     --mount=type=cache,target=/tmp/uv-cache,uid=50000,gid=0 \
     python /opt/windrose/build/install_packages.py && python /opt/windrose/build/check_packages.py
 

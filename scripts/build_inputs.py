@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.package_index import host_package_index, write_private
+from scripts.package_index import host_package_index, write_index_files
 from scripts.settings import STATE, Settings, host_ca_bundle
 
 
@@ -23,5 +23,6 @@ def build_secrets(settings: Settings) -> Iterator[dict[str, Path]]:
     STATE.mkdir(mode=0o700, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=STATE) as folder:
         if index:
-            secrets["package_index"] = Path(write_private(Path(folder) / "package_index", index))
+            files = write_index_files(Path(folder), index)
+            secrets |= {f"{program.lower()}_config": path for program, path in files.items()}
         yield secrets

@@ -40,10 +40,18 @@ def index_environment(settings: Settings) -> Iterator[dict[str, str]]:
         if index:
             for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "PACKAGE_INDEX"):
                 known.pop(name, None)
-            for_uv = f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\n"
-            known["UV_CONFIG_FILE"] = write_private(Path(folder) / "uv.toml", for_uv)
-            known["PIP_CONFIG_FILE"] = write_private(Path(folder) / "pip.conf", f"[global]\nindex-url = {index}\n")
+            for name, path in write_index_files(Path(folder), index).items():
+                known[f"{name}_CONFIG_FILE"] = str(path)
         yield known
+
+
+def write_index_files(folder: Path, index: str) -> dict[str, Path]:
+    """Write what tells UV and PIP the index; return the files."""
+    texts = {
+        "UV": ("uv.toml", f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\n"),
+        "PIP": ("pip.conf", f"[global]\nindex-url = {index}\n"),
+    }
+    return {program: Path(write_private(folder / name, text)) for program, (name, text) in texts.items()}
 
 
 def without_password(text: str) -> str:

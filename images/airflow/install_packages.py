@@ -55,11 +55,11 @@ def check_local_packages(locked: dict[str, str]) -> None:
 def uv_environment() -> dict[str, str]:
     """Return the environment for uv: the CA bundle and the index come as build secrets, for this step only."""
     environment = {**os.environ, "UV_CACHE_DIR": CACHE, "UV_LINK_MODE": "copy"}
-    bundle, index = Path("/run/secrets/ca_bundle"), Path("/run/secrets/package_index")
+    bundle, index = Path("/run/secrets/ca_bundle"), Path("/run/secrets/uv_config")
     if bundle.exists() and bundle.stat().st_size:
         environment["SSL_CERT_FILE"] = str(bundle)
     if index.exists() and index.stat().st_size:
-        environment["UV_DEFAULT_INDEX"] = index.read_text().strip()
+        environment["UV_CONFIG_FILE"] = str(index)
     return environment
 
 

@@ -24,6 +24,15 @@ def index(tmp_path: Path) -> Iterator[Mirror]:
         yield mirror
 
 
+@pytest.fixture
+def bundle(index: Mirror, tmp_path: Path) -> Path:
+    """The certificates that a site gives its machines: its own, which no image knows, beside the usual ones."""
+    own = [path.read_text(encoding="utf-8") for path in (index.authority, host_ca_bundle()) if path]
+    path = tmp_path / "bundle.pem"
+    path.write_text(f"# {MARK}\n" + "\n".join(own), encoding="utf-8")
+    return path
+
+
 def find_in_layers(image: str, *words: str) -> int:
     """Return how many lines of everything an image is made of hold one of the words."""
     patterns = " ".join(f"-e {word}" for word in words)
@@ -33,17 +42,12 @@ def find_in_layers(image: str, *words: str) -> int:
 
 
 def test_build_secrets_leave_no_trace(
-    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror
+    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror, bundle: Path
 ) -> None:
     # On the finished image only the private package is left to install.
     base_of(f"FROM {usual['airflow']}\nUSER airflow\n")
-    # The site's own certificate is not among those of this machine, so the build must have taken this one.
-    authority, usual_bundle = index.authority, host_ca_bundle()
-    assert authority
-    own = [path.read_text(encoding="utf-8") for path in (authority, usual_bundle) if path]
-    build.write("bundle.pem", f"# {MARK}\n" + "\n".join(own))
     build.write("packages.local.txt", "windrose-probe==1.0\n")
-    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(build.clone.folder / "bundle.pem"))
+    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(bundle))
 
     done = build.make()
     tag = done.stderr.split("airflow: ")[-1].split()[0]
@@ -53,16 +57,17 @@ def test_build_secrets_leave_no_trace(
     assert installed.stdout == "there\n"
     known = run("docker", "history", "--no-trunc", tag).stdout + run("docker", "image", "inspect", tag).stdout
     assert (PASSWORD in known + done.stdout + done.stderr, MARK in known) == (False, False)
+    assert index.exposed == []
     assert find_in_layers(tag, PASSWORD, MARK) == 0
     assert find_in_layers(tag, "windrose_probe") > 0
 
 
 def test_conflict_deep_inside_names_both_packages(
-    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror
+    build: Any, usual: dict[str, str], base_of: Callable[[str], str], index: Mirror, bundle: Path
 ) -> None:
     base_of(f"FROM {usual['airflow']}\nUSER airflow\n")
     build.write("packages.local.txt", "windrose-probe==2.0\n")
-    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(index.authority))
+    build.clone.configure(PACKAGE_INDEX=index.address, BUILD_CA_BUNDLE=str(bundle))
 
     done = build.make()
 
