@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from tests.engine_support import Stack
 
-READERS = {"airflow-apiserver", "airflow-dag-processor", "airflow-init", "airflow-scheduler", "airflow-triggerer"}
+READERS = {
+    *("airflow-apiserver", "airflow-dag-processor", "airflow-init", "airflow-scheduler", "airflow-triggerer"),
+    "janitor",  # it runs `airflow db clean`
+}
 
 
 def changed_services(stack: Stack, before: dict[str, tuple[str, str]]) -> set[str]:
