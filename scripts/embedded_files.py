@@ -9,7 +9,7 @@ from dataclasses import replace
 from scripts import airflow_venv, embedded_keys, embedded_machine, generated_files
 from scripts import embedded_places as places
 from scripts.embedded_services import Wanted, read_json
-from scripts.settings import ROOT, SHIPPED_FOLDERS, Settings
+from scripts.settings import ROOT, Settings
 
 LOCK_SECONDS = 60  # how long a writer waits for another one; 5 s, SQLite's default, is short on a busy machine
 HEARTBEAT = places.HEARTBEATS / "janitor"
@@ -28,8 +28,7 @@ def write_configuration(settings: Settings, port: int) -> None:
     """Write what start.py merges over config/airflow.cfg."""
     text = generated_files.config_text(settings, computed_options(settings, port))
     generated_files.write_read_by_start(places.GENERATED, settings, text)
-    hidden = set(SHIPPED_FOLDERS) - set(settings["LIBRARY"].split(",")) if settings["LIBRARY"] != "all" else set()
-    HIDDEN_DAGS.write_text("\n".join(sorted(hidden)), encoding="utf-8")
+    HIDDEN_DAGS.write_text("\n".join(sorted(settings.hidden_folders)), encoding="utf-8")
     HIDDEN_DAGS.chmod(0o600)
 
 
@@ -97,16 +96,17 @@ def once_more(wanted: list[Wanted], names: list[str]) -> list[Wanted]:
 
 
 def janitor(settings: Settings, number: int) -> Wanted:
-    """Return the process that deletes old task logs."""
+    """Return the process that deletes old task logs, and old rows of the database."""
     program = places.IN_AIRFLOW / "janitor.py"
     own = {
-        "LOG_DAYS": settings["LOG_DAYS"],
-        "LOG_SIZE_MB": settings["LOG_SIZE_MB"],
+        **{name: settings[name] for name in ("LOG_DAYS", "LOG_SIZE_MB", "HISTORY_DAYS")},
         "WINDROSE_LOGS": str(ROOT / "logs"),
+        "WINDROSE_REPORT": str(ROOT / "logs" / "janitor" / "report.json"),
         "WINDROSE_HEARTBEAT": str(HEARTBEAT),
     }
-    stamp = short_hash(json.dumps(own).encode() + program.read_bytes())
-    argv = (str(airflow_venv.PYTHON), "-IS", str(program))
+    programs = (program, program.with_name("database_care.py"))
+    stamp = short_hash(json.dumps(own).encode() + b"".join(path.read_bytes() for path in programs))
+    argv = tuple(places.in_airflow("python", "-IS", str(program)))
     environment = {**places.airflow_environment(), **own}
     return Wanted("janitor", argv, environment, stamp, number, "file", str(HEARTBEAT), grace=5)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scripts.images import files_below
 from scripts.limits import Limits
-from scripts.settings import ROOT, SHIPPED_FOLDERS, STATE, Settings
+from scripts.settings import ROOT, STATE, Settings
 
 FOLDER = STATE / "generated"
 SHOWN_DAGS = FOLDER / "airflowignore"
@@ -73,10 +73,7 @@ def proxy_environment(settings: Settings) -> str:
 def ignored_dags(settings: Settings) -> str:
     """Return the .airflowignore that hides the shipped DAGs that LIBRARY does not name."""
     lines = (ROOT / "dags" / ".airflowignore").read_text(encoding="utf-8")
-    if settings["LIBRARY"] == "all":
-        return lines
-    chosen = set() if settings["LIBRARY"] == "none" else set(settings["LIBRARY"].split(","))
-    return lines + "".join(f"/{folder}/\n" for folder in SHIPPED_FOLDERS if folder not in chosen)
+    return lines + "".join(f"/{folder}/\n" for folder in settings.hidden_folders)
 
 
 def restart_fingerprint(generated: Path = FOLDER) -> str:

@@ -17,7 +17,7 @@ SHARES = {
     "dag_processor": (0.10, 512, 3072),
     "triggerer": (0.10, 512, 3072),
 }
-FIXED = {"janitor": 64, "init": 1024}
+FIXED = {"janitor": 256, "init": 1024}
 SCHEDULER_ALONE_MB = 512  # the scheduler itself, beside the tasks it runs
 VALKEY_MB = 128
 A_TASK_MB = 256  # a task that does little takes 60 to 200 MB

@@ -33,13 +33,15 @@ OWNED_OPTIONS = frozenset(
 )
 # Sections that Airflow hands on whole, whatever keys they hold.
 FREE_SECTIONS = ("celery_broker_transport_options.", "celery_result_backend_transport_options.")
-SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance")
+SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance", "kubernetes")
+SHOWN_WHEN_NAMED = frozenset({"kubernetes"})  # `all` alone does not show them: most have no such cluster
 PASSED_ON = ("COMPOSE_", "DOCKER_", "X_")
 # What make hands over (`make logs SERVICE=postgres`); a command that starts another make must not pass them on.
 ARGUMENTS = (
     *("SERVICE", "CONFIRM", "LINES", "FOLLOW", "TIER", "K"),
     *("PLATFORM", "TRUST", "ADOPT", "CHECK", "DIFF", "JSON"),
     *("BUNDLE", "FOR", "PYTHON_VERSION"),
+    *("DAG", "CONF", "WAIT", "UNPAUSE", "RUN", "TASK"),
 )
 _LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
 
@@ -57,6 +59,12 @@ def _port(value: str) -> str:
 def _count(value: str) -> str:
     if not value.isdecimal() or int(value) < 1:
         raise ValueError("a whole number from 1, for example 2")
+    return value
+
+
+def _days(value: str) -> str:
+    if not value.isdecimal():
+        raise ValueError("a whole number of days, for example 90, or 0 for never")
     return value
 
 
@@ -118,7 +126,7 @@ def _account(value: str) -> str:
 
 def _folders(value: str) -> str:
     names = [name.strip() for name in value.split(",")]
-    if value not in ("all", "none") and not set(names) <= set(SHIPPED_FOLDERS):
+    if value != "none" and not set(names) <= {"all", *SHIPPED_FOLDERS}:
         raise ValueError(f"all, none, or some of {','.join(SHIPPED_FOLDERS)}")
     return ",".join(names)
 
@@ -156,9 +164,14 @@ SETTINGS = (
     Setting("WORKERS", "1", "How many workers run with EXECUTOR=celery", _count),
     Setting("PARALLELISM", "", "Tasks that run at once; empty: what memory and cores allow", _count_or_empty),
     Setting("MEMORY_MB", "", "Memory that the stack may share out, in MB; empty: the machine's", _count_or_empty),
-    Setting("LIBRARY", "all", "Shipped DAGs to show: all, none, or folders such as tutorial,templates", _folders),
+    Setting(
+        "LIBRARY", "all", "Shipped DAGs to show: all, none, or folders: tutorial,templates or all,kubernetes", _folders
+    ),
     Setting("LOG_DAYS", "30", "Task logs older than this many days are deleted", _count),
     Setting("LOG_SIZE_MB", "5000", "Task logs over this size are deleted, oldest first", _count),
+    Setting(
+        "HISTORY_DAYS", "90", "Runs that began this many days ago leave the database once they ended; 0: never", _days
+    ),
     Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", _subnet),
     Setting(
         "IMAGE_SOURCE",
@@ -202,6 +215,13 @@ class Settings:
     def uses_celery(self) -> bool:
         """Whether tasks run in workers of their own."""
         return self["EXECUTOR"] == "celery"
+
+    @property
+    def hidden_folders(self) -> list[str]:
+        """The shipped folders of dags/ that LIBRARY does not show."""
+        names = set(self["LIBRARY"].split(","))
+        shown = names | (set(SHIPPED_FOLDERS) - SHOWN_WHEN_NAMED if "all" in names else set())
+        return [folder for folder in SHIPPED_FOLDERS if folder not in shown]
 
     @property
     def project(self) -> str:

@@ -9,6 +9,9 @@ Nothing.
 ## Parameters
 None.
 
+## Try it
+    make trigger DAG=tutorial-hello-world WAIT=1
+
 ## Result
 The log of `hello_world` shows `airflow`.
 """

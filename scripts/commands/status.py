@@ -85,8 +85,12 @@ def broken_dags(rows: list[list[str]]) -> list[str]:
         place, line = places[-1] if places else (name, "")
         file = shown_file(place) if place.startswith("/") else f"dags/{place}"
         where = f"{file} line {line}" if line else file
-        # The last line that is not indented is the error itself.
-        said = [text for text in trace.splitlines() if text[:1].strip()] or ["cannot be read"]
-        reason = said[-1].strip()
-        problems.append(f"{where}: {reason[:200]}; mend the file, it is read again within seconds.")
+        problems.append(f"{where}: {reason_of(trace)[:200]}; mend the file, it is read again within seconds.")
     return problems
+
+
+def reason_of(trace: str) -> str:
+    """Return the error itself as one line: what begins below the last place that a trace names."""
+    below = re.split(r'^  File ".*\n', trace, flags=re.MULTILINE)[-1].splitlines()
+    begin = next((number for number, line in enumerate(below) if line[:1].strip()), 0)
+    return " ".join(" ".join(below[begin:]).split()) or "cannot be read"

@@ -1,17 +1,25 @@
-"""Delete task logs by age and by size, oldest first, so that they never fill the disk."""
+"""Delete task logs by age and by size, oldest first, and have the database looked after: neither may fill the disk."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 LOGS = Path(os.environ.get("WINDROSE_LOGS", "/opt/airflow/logs"))
 HEARTBEAT = Path(os.environ.get("WINDROSE_HEARTBEAT", "/tmp/janitor-heartbeat"))  # noqa: S108 - a container's tmpfs
+REPORT = Path(os.environ.get("WINDROSE_REPORT", "/opt/airflow/logs/janitor/report.json"))
+CARE = Path(__file__).with_name("database_care.py")
 HOUR = 3600
 DAY = 24 * HOUR
+# After a start the machine has other things to do: facts come after two minutes, deleting after ten.
+FIRST_FACTS, FIRST_CLEANING = 120, 600
 MEGABYTE = 1024 * 1024
 
 
@@ -76,16 +84,59 @@ def clean(folder: Path, *, now: float, days: int, megabytes: int) -> int:
     return freed
 
 
+class DatabaseCare:
+    """Has the database's facts written once an hour and its old rows deleted once a day, by a program of its own.
+
+    That one needs Airflow and 130 MB for some seconds; this process stays small.
+    """
+
+    def __init__(self, *, started: float, days: int) -> None:
+        """Begin with nothing under way."""
+        self.started, self.days = started, days
+        self.next_facts = started + FIRST_FACTS
+        self.begun = 0.0
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def step(self, *, now: float) -> list[str] | None:
+        """Start the program when it is time; return what it was started with, None where it was not."""
+        if self.child is not None and self.child.poll() is None:
+            if now - self.begun > HOUR:
+                self.child.kill()
+            return None
+        if now < self.next_facts:
+            return None
+        words = ["clean"] if self.is_cleaning_due(now) else []
+        self.child = subprocess.Popen([sys.executable, str(CARE), *words])  # noqa: S603 - our own program
+        self.begun, self.next_facts = now, now + HOUR
+        if self.days and not words and now < self.started + FIRST_CLEANING:
+            self.next_facts = self.started + FIRST_CLEANING
+        return words
+
+    def is_cleaning_due(self, now: float) -> bool:
+        """Say whether a day has gone by since the last one; whoever restarts us all the time waits no longer."""
+        return bool(self.days) and now >= self.started + FIRST_CLEANING and last_cleaning() < time.time() - DAY
+
+
+def last_cleaning() -> float:
+    """Return when rows were deleted last, in seconds since 1970; 0 where that is not known."""
+    try:
+        return datetime.fromisoformat(json.loads(REPORT.read_text(encoding="utf-8"))["cleaned"]["at"]).timestamp()
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
 def main() -> None:
     """Clean once an hour, and show every few seconds that we live."""
     days, megabytes = int(os.environ["LOG_DAYS"]), int(os.environ["LOG_SIZE_MB"])
     next_time = 0.0
+    care = DatabaseCare(started=time.monotonic(), days=int(os.environ["HISTORY_DAYS"]))
     while True:
         HEARTBEAT.touch()
         if time.monotonic() >= next_time:
             freed = clean(LOGS, now=time.time(), days=days, megabytes=megabytes)
             print(f"janitor: freed {freed / MEGABYTE:.1f} MB of logs", flush=True)  # noqa: T201
             next_time = time.monotonic() + HOUR
+        care.step(now=time.monotonic())
         time.sleep(10)
 
 

@@ -14,6 +14,8 @@ from scripts.platforms.models import Http, Kubernetes, Mlflow, Platform, Smtp, S
 from scripts.platforms.values import Unusable
 from scripts.platforms.yaml_reader import Place
 
+PLATFORMS = "windrose_platforms"  # the variable in which DAGs read which platforms there are
+
 
 def check_ids(content: Content, findings: Findings) -> None:
     """Note each id that is taken already, and each pool that a platform has made its own."""
@@ -28,6 +30,8 @@ def check_ids(content: Content, findings: Findings) -> None:
     pooled = {entry.id for entry in content.platforms if entry.model is not None and has_pool(entry.model)}
     for name in pooled.intersection(content.pools):
         findings.add(("pools", name), "is the pool of a platform", "write `pool` in the platform instead")
+    if PLATFORMS in content.variables:
+        findings.add(("variables", PLATFORMS), "is what Windrose tells DAGs of the platforms", "take another name")
 
 
 def has_pool(platform: Platform) -> bool:

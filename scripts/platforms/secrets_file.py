@@ -48,7 +48,7 @@ def load(
     return Plan(
         connections=all_connections(content, links),
         pools=all_pools(content),
-        variables=content.variables,
+        variables=all_variables(content),
         ssh=tuple(
             ssh_platform(entry, entry.model, links, findings)
             for entry in content.platforms
@@ -159,6 +159,12 @@ def all_pools(content: Content) -> dict[str, dict[str, Any]]:
         if entry.model is not None and references.has_pool(entry.model)
     }
     return {**made, **content.pools}
+
+
+def all_variables(content: Content) -> dict[str, Any]:
+    """Return the variables of the file, and the one that tells DAGs which platforms there are."""
+    platforms = [{"id": entry.id, "type": entry.type} for entry in content.platforms]
+    return {**content.variables, **({references.PLATFORMS: platforms} if platforms else {})}
 
 
 def ssh_platform(entry: Entry, model: Ssh, links: Links, findings: Findings) -> SshPlatform:

@@ -16,7 +16,7 @@ from scripts import tree
 from tests.engine_support import ROOT, Stack, eventually
 
 # From harmless to destructive: each module finds the stack healthy and leaves it so, the last one excepted.
-ORDER = ("start", "commands", "secrets", "connections", "loss", "end")
+ORDER = ("start", "commands", "api", "secrets", "connections", "loss", "end")
 SLEEPER = '''"""Sleeps, and says how often it began."""
 from airflow.sdk import DAG, task
 

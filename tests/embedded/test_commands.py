@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 
@@ -103,3 +104,17 @@ def test_reboot_line_or_unit_is_offered(stack: Embedded) -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith("@reboot cd ") and "RUNTIME=embedded make up" in done.stdout
+
+
+def test_janitor_looks_after_the_database_in_its_file(stack: Embedded) -> None:
+    services = json.loads((stack.home / "wanted.json").read_text(encoding="utf-8"))["services"]
+    janitor = next(service for service in services if service["name"] == "janitor")
+    argv = [word.replace("janitor.py", "database_care.py") for word in janitor["argv"] if word != "-IS"]
+
+    done = subprocess.run(
+        [*argv, "clean"], env=janitor["environment"], capture_output=True, text=True, timeout=120, check=False
+    )
+
+    report = json.loads((stack.folder / "logs" / "janitor" / "report.json").read_text(encoding="utf-8"))
+    assert (done.returncode, report["cleaned"]["problem"], report["cleaned"]["days"]) == (0, "", 90), done.stderr
+    assert report["database_bytes"] > 100_000

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from scripts.settings import ROOT, SHIPPED_FOLDERS, SHOWN_WHEN_NAMED
 from tests.engine_support import OWN_DAGS, Stack, eventually
 
 MAKE_FAILED = 2  # make says 2 whatever the command said; `python -m scripts status` says 1
 SHIPPED = "tutorial-hello-world"
+SHOWN = [folder for folder in SHIPPED_FOLDERS if folder not in SHOWN_WHEN_NAMED]
+LIBRARY = [
+    re.findall(r'dag_id="([^"]+)"', path.read_text(encoding="utf-8"))[0]
+    for folder in SHOWN
+    for path in (ROOT / "dags" / folder).rglob("*.py")
+]
 NEW = """
 from airflow.sdk import DAG
 with DAG(dag_id="own-new", schedule=None):
@@ -16,7 +24,8 @@ with DAG(dag_id="own-new", schedule=None):
 
 
 def test_shipped_and_own_dags_appear(stack: Stack) -> None:
-    eventually(lambda: stack.dag_ids() == sorted([*OWN_DAGS, SHIPPED]), within=60)
+    assert len(LIBRARY) >= 8
+    eventually(lambda: stack.dag_ids() == sorted([*OWN_DAGS, *LIBRARY]), within=60)
 
 
 def test_saved_dag_appears_without_a_command(stack: Stack) -> None:
@@ -34,6 +43,16 @@ def test_hello_world_run_leaves_its_word_in_the_log(stack: Stack) -> None:
 
     assert stack.result(run) == "success"
     assert '"event": "airflow"' in stack.log(run, "hello_world")
+
+
+def test_changed_dag_shows_within_five_seconds(stack: Stack) -> None:
+    path = stack.write_dag("new_dag.py", NEW)
+    eventually(lambda: "own-new" in stack.dag_ids(), within=30)
+
+    path.write_text(NEW.replace("schedule=None", 'schedule=None, tags=["changed"]'), encoding="utf-8")
+
+    eventually(lambda: "changed" in str(stack.api("GET", "dags/own-new")["tags"]), within=5, pause=0.1)
+    path.unlink()
 
 
 def test_log_is_readable_while_deferred_and_after(stack: Stack) -> None:
@@ -70,6 +89,27 @@ def test_broken_dag_is_named_with_file_and_line(stack: Stack) -> None:
     eventually(lambda: stack.api("GET", "importErrors")["total_entries"] == 0, within=60)
 
 
+def test_missing_argument_is_named_with_its_line_and_breaks_nothing_else(stack: Stack) -> None:
+    before = stack.dag_ids()
+    lines = [
+        "from airflow.providers.standard.operators.bash import BashOperator",
+        "from airflow.sdk import DAG",
+        "with DAG(dag_id='own-missing', schedule=None):",
+        "    BashOperator(task_id='t1')",
+    ]
+    broken = stack.write_dag("missing_dag.py", "\n".join(lines) + "\n")
+
+    eventually(lambda: stack.api("GET", "importErrors")["total_entries"] == 1, within=30)
+    done = stack.make("status")
+    after = stack.dag_ids()
+    broken.unlink()
+
+    place, _, reason = done.stdout.splitlines()[-1].partition(": ")
+    assert (place, reason[:36]) == ("dags/own/missing_dag.py line 4", "TypeError: missing keyword argument ")
+    assert after == before
+    eventually(lambda: stack.api("GET", "importErrors")["total_entries"] == 0, within=60)
+
+
 def test_library_none_hides_shipped_dags_only(stack: Stack, dags_folder: Path) -> None:
     before = stack.starts()
 
@@ -79,5 +119,5 @@ def test_library_none_hides_shipped_dags_only(stack: Stack, dags_folder: Path) -
     eventually(lambda: stack.dag_ids() == OWN_DAGS, within=60)
     stack.configure(LIBRARY="all")
     stack.up()
-    eventually(lambda: SHIPPED in stack.dag_ids(), within=60)
+    eventually(lambda: stack.dag_ids() == sorted([*OWN_DAGS, *LIBRARY]), within=60)
     assert stack.starts() == before

@@ -105,7 +105,7 @@ def test_each_service_gets_only_the_secrets_it_needs(stack: Stack) -> None:
         "airflow-dag-processor": ["database_password", "fernet_key"],
         "airflow-scheduler": ["broker_password", "database_password", "jwt_secret"],
         "airflow-triggerer": ["database_password", "fernet_key"],
-        "janitor": [],
+        "janitor": ["database_password"],
         "postgres": ["database_password"],
     }
 
@@ -116,7 +116,7 @@ def test_networks_of_database_and_broker_lead_nowhere_else(stack: Stack) -> None
 
     networks = {service_of(c): [n.split("_")[-1] for n in c["NetworkSettings"]["Networks"]] for c in stack.inspect()}
     assert internal == ["true", "false"]
-    assert (networks["postgres"], networks["janitor"], networks["keys"]) == (["database"], ["none"], ["none"])
+    assert (networks["postgres"], networks["janitor"], networks["keys"]) == (["database"], ["database"], ["none"])
 
 
 def test_every_service_has_a_health_check(stack: Stack) -> None:

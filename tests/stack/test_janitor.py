@@ -47,3 +47,30 @@ def test_janitor_lives_with_a_file_it_may_not_delete(stack: Stack) -> None:
     assert (done.returncode, stack.containers("janitor")[0]["RestartCount"]) == (0, 0)
     foreign.parent.chmod(0o755)
     foreign.unlink()
+
+
+def make_older(stack: Stack, run: str) -> None:
+    """Let a run have begun 200 days ago."""
+    for table in ("dag_run", "task_instance"):
+        sql = f"UPDATE {table} SET start_date = now() - interval '200 days' WHERE run_id = '{run.split('/')[-1]}'"
+        stack.exec("postgres", "psql", "--username=airflow", "--quiet", "--command", sql)
+
+
+def test_old_runs_leave_the_database_and_the_report_tells_it(stack: Stack) -> None:
+    ended, under_way = stack.trigger("own-looking"), stack.trigger("own-sleeping", seconds=300)
+    assert stack.result(ended) == "success"
+    eventually(lambda: stack.tasks(under_way)["sleep"]["state"] == "running", within=30)
+    for run in (ended, under_way):
+        make_older(stack, run)
+
+    said = stack.exec("janitor", "python", "-I", "/opt/windrose/database_care.py", "clean").stdout
+    report = stack.trigger("maintenance-report")
+    assert stack.result(report) == "success"
+    page = stack.returned(report, "report")
+
+    left = [run["dag_run_id"] for run in stack.api("GET", "dags/own-looking/dagRuns?limit=100")["dag_runs"]]
+    assert ended.split("/")[-1] not in left
+    assert (stack.state(under_way), "kept own-sleeping, which have an old run under way" in said) == ("running", True)
+    assert "1 of dag_run" in said and "1 of dag_run" in page
+    assert "1 run under way for more than a day" in page
+    stack.api("PATCH", under_way, {"state": "failed"})

@@ -10,7 +10,10 @@ import pytest
 from tests.engine_support import Stack
 from tests.mirror_support import PASSWORD, USER, Mirror, gateway, private_index
 
-READERS = {"airflow-apiserver", "airflow-dag-processor", "airflow-init", "airflow-scheduler", "airflow-triggerer"}
+READERS = {
+    *("airflow-apiserver", "airflow-dag-processor", "airflow-init", "airflow-scheduler", "airflow-triggerer"),
+    "janitor",  # it runs `airflow db clean`
+}
 
 
 def changed_services(stack: Stack, before: dict[str, tuple[str, str]]) -> set[str]:

@@ -48,9 +48,11 @@ def test_no_proxy_means_no_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "hidden"),
     [
-        ("all", []),
+        ("all", ["kubernetes"]),
+        ("all,kubernetes", []),
         ("none", list(settings.SHIPPED_FOLDERS)),
-        ("tutorial,hpc", ["templates", "platforms", "maintenance"]),
+        ("tutorial,hpc", ["templates", "platforms", "maintenance", "kubernetes"]),
+        ("kubernetes", ["tutorial", "templates", "platforms", "hpc", "maintenance"]),
     ],
 )
 def test_library_hides_the_shipped_folders_it_does_not_name(tmp_path: Path, library: str, hidden: list[str]) -> None:

@@ -43,7 +43,12 @@ REGISTRIES = [
         ("archive", "ubuntu", "com"),
     )
 ]
-MACHINE_PATHS = [re.compile("/wor" + r"k/\w"), re.compile("/hom" + r"e/(?!airflow\b)\w"), re.compile("/Use" + r"rs/\w")]
+# The user of a fresh virtual machine is the default of a tutorial DAG.
+MACHINE_PATHS = [
+    re.compile("/wor" + r"k/\w"),
+    re.compile("/hom" + r"e/(?!(airflow|ubuntu)\b)\w"),
+    re.compile("/Use" + r"rs/\w"),
+]
 
 
 def text_of(path: Path) -> str:

@@ -63,6 +63,7 @@ def test_line_is_read_as_compose_reads_it(tmp_path: Path, line: str, value: str)
         ("AIRFLOW_PORT=http", ".env line 1: AIRFLOW_PORT is 'http'; write a port from 1 to 65535, for example 8080."),
         ("EXECUTOR=celary", ".env line 1: EXECUTOR is 'celary'; write one of local, celery (did you mean celery?)."),
         ("LIBRARY=tutorials", None),
+        ("LIBRARY=all,none", None),
         ("WORKERS=0", None),
         ("SUBNET=10.0.0.0/30", None),
         ("SUBNET=fd00::/64", None),

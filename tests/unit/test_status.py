@@ -25,6 +25,22 @@ def test_broken_dag_is_told_with_file_line_and_reason() -> None:
     ]
 
 
+def test_reason_of_more_than_one_line_is_told_whole() -> None:
+    trace = """Traceback (most recent call last):
+  File "/opt/airflow/dags/mine/wrong.py", line 5, in <module>
+    BashOperator(task_id="t1", bash_command="w", to="me")
+  File "/opt/airflow/operator.py", line 1, in apply_defaults
+    result = func(self, **kwargs)
+TypeError: Invalid arguments were passed to BashOperator (task_id: t1). Invalid arguments were:
+**kwargs: {'to': 'me'}
+"""
+
+    assert broken_dags([["mine/wrong.py", trace]]) == [
+        "dags/mine/wrong.py line 5: TypeError: Invalid arguments were passed to BashOperator (task_id: t1). "
+        "Invalid arguments were: **kwargs: {'to': 'me'}; mend the file, it is read again within seconds."
+    ]
+
+
 def test_trace_without_a_place_names_the_file() -> None:
     assert broken_dags([["mine/slow.py", "DagBag import timeout"]]) == [
         "dags/mine/slow.py: DagBag import timeout; mend the file, it is read again within seconds."

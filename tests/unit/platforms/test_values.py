@@ -189,7 +189,7 @@ def test_names_are_replaced_everywhere_but_in_what_the_platform_runs(
         "preamble": "echo ${WHO}",
         "environment": {"A": "$${WHO}"},
     }
-    assert plan.variables == {"a": [{"b": "xada"}, 1]}
+    assert plan.variables["a"] == [{"b": "xada"}, 1]
 
 
 def test_name_whose_value_is_no_text_is_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
