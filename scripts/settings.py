@@ -8,10 +8,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 from pathlib import Path
 
+from scripts import setting_checks as checks
 from scripts.errors import KitError, Problems
+from scripts.setting_checks import SHIPPED_FOLDERS
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".windrose"  # what a clone remembers of itself; never in git
@@ -33,7 +35,6 @@ OWNED_OPTIONS = frozenset(
 )
 # Sections that Airflow hands on whole, whatever keys they hold.
 FREE_SECTIONS = ("celery_broker_transport_options.", "celery_result_backend_transport_options.")
-SHIPPED_FOLDERS = ("tutorial", "templates", "platforms", "hpc", "maintenance", "kubernetes")
 SHOWN_WHEN_NAMED = frozenset({"kubernetes"})  # `all` alone does not show them: most have no such cluster
 PASSED_ON = ("COMPOSE_", "DOCKER_", "X_")
 # What make hands over (`make logs SERVICE=postgres`); a command that starts another make must not pass them on.
@@ -46,101 +47,6 @@ ARGUMENTS = (
 _LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
 
 
-def _any(value: str) -> str:
-    return value
-
-
-def _port(value: str) -> str:
-    if not value.isdecimal() or not 1 <= int(value) <= 65535:
-        raise ValueError("a port from 1 to 65535, for example 8080")
-    return value
-
-
-def _count(value: str) -> str:
-    if not value.isdecimal() or int(value) < 1:
-        raise ValueError("a whole number from 1, for example 2")
-    return value
-
-
-def _days(value: str) -> str:
-    if not value.isdecimal():
-        raise ValueError("a whole number of days, for example 90, or 0 for never")
-    return value
-
-
-def _count_or_empty(value: str) -> str:
-    return _count(value) if value else value
-
-
-def _subnet(value: str) -> str:
-    if not value:
-        return value
-    try:
-        network = ip_network(value)
-    except ValueError:
-        network = None
-    if not isinstance(network, IPv4Network) or network.prefixlen > 26:
-        raise ValueError("an IPv4 network of /26 or larger that is free on your site, for example 10.213.0.0/24")
-    return value
-
-
-def _file(value: str) -> str:
-    if value and not Path(value).expanduser().is_file():
-        raise ValueError("the path of a file that exists, or empty")
-    return value
-
-
-def _address(value: str) -> str:
-    if value and not re.fullmatch(r"https?://\S+", value):
-        raise ValueError("an address that starts with http:// or https://, or empty")
-    return value
-
-
-def _debian_mirror(value: str) -> str:
-    # debootstrap takes it as an argument, and it stays in the image's list of sources.
-    if "@" in _address(value):
-        raise ValueError("an address without a password: everybody on this machine could read it")
-    return value.rstrip("/")
-
-
-def _proxy(value: str) -> str:
-    # Many sites set it without a scheme, and curl takes it so; httpx and uv do not.
-    if value and "://" not in value:
-        value = f"http://{value}"
-    if value and not re.fullmatch(r"(https?|socks5h?)://\S+", value):
-        raise ValueError("an address such as http://proxy.example.org:3128, or empty")
-    return value
-
-
-def _registry(value: str) -> str:
-    if value and not re.fullmatch(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?", value):
-        raise ValueError("a host with an optional port and path, for example mirror.example.org:5000/docker")
-    return value.rstrip("/")
-
-
-def _account(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", value):
-        raise ValueError("letters, digits, dot, dash or underscore, for example admin")
-    return value
-
-
-def _folders(value: str) -> str:
-    names = [name.strip() for name in value.split(",")]
-    if value != "none" and not set(names) <= {"all", *SHIPPED_FOLDERS}:
-        raise ValueError(f"all, none, or some of {','.join(SHIPPED_FOLDERS)}")
-    return ",".join(names)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        if value not in words:
-            near = difflib.get_close_matches(value, words, n=1)
-            raise ValueError(f"one of {', '.join(words)}" + (f" (did you mean {near[0]}?)" if near else ""))
-        return value
-
-    return check
-
-
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One key of `.env`: its default, what it does, and the check of its value."""
@@ -148,7 +54,7 @@ class Setting:
     key: str
     default: str
     help: str
-    check: Callable[[str], str] = _any
+    check: Callable[[str], str] = checks.anything
 
 
 SETTINGS = (
@@ -156,38 +62,46 @@ SETTINGS = (
         "RUNTIME",
         "auto",
         "auto: Docker where its engine answers, else without; compose: with Docker; embedded: without",
-        _one_of("auto", "compose", "embedded"),
+        checks.one_of("auto", "compose", "embedded"),
     ),
-    Setting("AIRFLOW_PORT", "8080", "Port of the web page, on 127.0.0.1 only", _port),
-    Setting("ADMIN_USER", "admin", "Name of the first administrator, made at the first start", _account),
-    Setting("EXECUTOR", "local", "local, or celery for workers of their own", _one_of("local", "celery")),
-    Setting("WORKERS", "1", "How many workers run with EXECUTOR=celery", _count),
-    Setting("PARALLELISM", "", "Tasks that run at once; empty: what memory and cores allow", _count_or_empty),
-    Setting("MEMORY_MB", "", "Memory that the stack may share out, in MB; empty: the machine's", _count_or_empty),
+    Setting("AIRFLOW_PORT", "8080", "Port of the web page, on 127.0.0.1 only", checks.port),
+    Setting("ADMIN_USER", "admin", "Name of the first administrator, made at the first start", checks.account),
+    Setting("EXECUTOR", "local", "local, or celery for workers of their own", checks.one_of("local", "celery")),
+    Setting("WORKERS", "1", "How many workers run with EXECUTOR=celery", checks.count),
+    Setting("PARALLELISM", "", "Tasks that run at once; empty: what memory and cores allow", checks.count_or_empty),
+    Setting("MEMORY_MB", "", "Memory that the stack may share out, in MB; empty: the machine's", checks.count_or_empty),
     Setting(
-        "LIBRARY", "all", "Shipped DAGs to show: all, none, or folders: tutorial,templates or all,kubernetes", _folders
+        "LIBRARY",
+        "all",
+        "Shipped DAGs to show: all, none, or folders: tutorial,templates or all,kubernetes",
+        checks.folders,
     ),
-    Setting("LOG_DAYS", "30", "Task logs older than this many days are deleted", _count),
-    Setting("LOG_SIZE_MB", "5000", "Task logs over this size are deleted, oldest first", _count),
+    Setting("LOG_DAYS", "30", "Task logs older than this many days are deleted", checks.count),
+    Setting("LOG_SIZE_MB", "5000", "Task logs over this size are deleted, oldest first", checks.count),
     Setting(
-        "HISTORY_DAYS", "90", "Runs that began this many days ago leave the database once they ended; 0: never", _days
+        "HISTORY_DAYS",
+        "90",
+        "Runs that began this many days ago leave the database once they ended; 0: never",
+        checks.days,
     ),
-    Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", _subnet),
+    Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", checks.subnet),
     Setting(
         "IMAGE_SOURCE",
         "auto",
         "auto: pull base images, build them where no registry answers; registry; local",
-        _one_of("auto", "registry", "local"),
+        checks.one_of("auto", "registry", "local"),
     ),
-    Setting("IMAGE_REGISTRY", "", "Private mirror put before every image name, such as mirror.example.org", _registry),
+    Setting(
+        "IMAGE_REGISTRY", "", "Private mirror put before every image name, such as mirror.example.org", checks.registry
+    ),
     Setting("IMAGE_REGISTRY_USER", "", "Login for that mirror, where it wants one"),
     Setting("IMAGE_REGISTRY_PASSWORD", "", "Password of that login; it stays in this file"),
-    Setting("DEBIAN_MIRROR", "", "Debian mirror for images built here; empty: the machine's own", _debian_mirror),
-    Setting("PACKAGE_INDEX", "", "Python package index for the build; may hold a password", _address),
-    Setting("BUILD_CA_BUNDLE", "", "CA certificates to trust while building; empty: the machine's own", _file),
-    Setting("EXTRA_CA_BUNDLE", "", "CA certificates that running containers trust as well", _file),
-    Setting("HTTP_PROXY", "", "Proxy for http, at build and at run", _proxy),
-    Setting("HTTPS_PROXY", "", "Proxy for https, at build and at run", _proxy),
+    Setting("DEBIAN_MIRROR", "", "Debian mirror for images built here; empty: the machine's own", checks.debian_mirror),
+    Setting("PACKAGE_INDEX", "", "Python package index for the build; may hold a password", checks.address),
+    Setting("BUILD_CA_BUNDLE", "", "CA certificates to trust while building; empty: the machine's own", checks.file),
+    Setting("EXTRA_CA_BUNDLE", "", "CA certificates that running containers trust as well", checks.file),
+    Setting("HTTP_PROXY", "", "Proxy for http, at build and at run", checks.proxy),
+    Setting("HTTPS_PROXY", "", "Proxy for https, at build and at run", checks.proxy),
     Setting("NO_PROXY", "", "Hosts reached without the proxy; the stack's own names are added"),
 )
 _BY_KEY = {setting.key: setting for setting in SETTINGS}
