@@ -11,6 +11,7 @@ from functools import cache
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
+from scripts import job_settings
 from scripts.errors import KitError, Problems
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +153,14 @@ SETTINGS = (
     Setting("LIBRARY", "all", "Shipped DAGs to show: all, none, or folders such as tutorial,templates", _folders),
     Setting("LOG_DAYS", "30", "Task logs older than this many days are deleted", _count),
     Setting("LOG_SIZE_MB", "5000", "Task logs over this size are deleted, oldest first", _count),
+    Setting(
+        "JOB_IMAGES",
+        "",
+        "Images that container jobs may run, such as example.org/team/*; empty: none",
+        job_settings.images,
+    ),
+    Setting("JOB_MOUNTS", "", "Folders of this machine that container jobs may use", job_settings.folders),
+    Setting("JOB_NFS", "", "NFS shares that container jobs may use, as server:/path", job_settings.shares),
     Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", _subnet),
     Setting(
         "IMAGE_SOURCE",
@@ -195,6 +204,11 @@ class Settings:
         return self["EXECUTOR"] == "celery"
 
     @property
+    def runs_containers(self) -> bool:
+        """Whether tasks may start containers, through a proxy of ours."""
+        return bool(self["JOB_IMAGES"])
+
+    @property
     def project(self) -> str:
         """The Compose project name: what tells two stacks on one engine apart."""
         return self.passed_on.get("COMPOSE_PROJECT_NAME") or "windrose"
@@ -202,7 +216,7 @@ class Settings:
     @property
     def subnets(self) -> dict[str, str]:
         """SUBNET cut into one piece a network; {} where Docker chooses."""
-        names = ("DATABASE", "BROKER", "FRONT")
+        names = ("DATABASE", "BROKER", "FRONT", "JOBS")
         if not self["SUBNET"]:
             return {}
         pieces = IPv4Network(self["SUBNET"]).subnets(prefixlen_diff=2)
