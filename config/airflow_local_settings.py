@@ -19,6 +19,8 @@ logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 # Airflow's own code causes this warning, and every task log would begin with it.
 warnings.filterwarnings("ignore", message="GitWildMatchPattern", category=DeprecationWarning)
+# So does this one, for a DAG with access_control.
+warnings.filterwarnings("ignore", message="The airflow.security.permissions module is deprecated")
 
 
 # Whatever forks (an executor's workers, each task, the triggerer's runner) shares its memory with its parent until

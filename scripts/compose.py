@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from scripts import compose_keys, generated_files, generated_secrets, images, limits, preflight, process
+from scripts import compose_jobs, compose_keys, generated_files, generated_secrets, images, limits, preflight, process
 from scripts.compose_start import Start
 from scripts.console import progress
 from scripts.containers import (
@@ -60,17 +60,20 @@ class ComposeStack:
         start = Start(self.settings.project, self.environment(values))
         if self.has_other_networks():
             progress("SUBNET has changed: stopping once, because networks cannot change while they are in use")
-            self.compose("down", "--remove-orphans")
+            self.down()
         elif self.has_others_keys():
             progress("another user of this machine runs make now: stopping once, because the keys are one's own")
-            self.compose("down", "--remove-orphans")
-            process.run(["docker", "volume", "rm", f"{self.settings.project}_keys"])
+            self.down()
+            volumes = [f"{self.settings.project}_{name}" for name in ("keys", "docker-proxy")]
+            process.run(["docker", "volume", "rm", "--force", *volumes])
         elif start.is_done():
             progress("everything is running and unchanged")
             return
         start.run()
         if not self.settings.uses_celery:
             self.remove_services(CELERY_ONLY)
+        if not self.settings.runs_containers:
+            self.remove_services(compose_jobs.SERVICES)
         images.remove_outdated([tag for name, tag in values.items() if name.endswith("_IMAGE")])
 
     def prepare(self, engine: Engine) -> dict[str, str]:
@@ -80,8 +83,10 @@ class ComposeStack:
         self.share_folders()
         fingerprint = generated_files.write(self.settings, share, self.uid)
         compose_keys.ensure(SECRETS_FILE, self.uid)
+        jobs = compose_jobs.prepare(self.settings, engine)
         tags = images.ensure(self.settings, self.uid)
         return {
+            **jobs,
             "WINDROSE_UID": str(self.uid),
             "WINDROSE_PERSON": str(os.getuid()),
             "WINDROSE_CONFIG": fingerprint,
@@ -89,7 +94,7 @@ class ComposeStack:
             "WINDROSE_AIRFLOWIGNORE": str(generated_files.SHOWN_DAGS),
             "WINDROSE_WORKERS": self.settings["WORKERS"],
             "WINDROSE_SHARED_BUFFERS": f"{share.memory['postgres'] // 4}MB",
-            **{f"WINDROSE_{name.upper()}_IMAGE": tag for name, tag in tags.items()},
+            **{f"WINDROSE_{name.upper().replace('-', '_')}_IMAGE": tag for name, tag in tags.items()},
             **{f"WINDROSE_MEMORY_{name.upper()}": f"{size}m" for name, size in share.memory.items()},
         }
 
@@ -109,7 +114,9 @@ class ComposeStack:
         profiles = [*filter(None, [self.settings.passed_on.get("COMPOSE_PROFILES")])]
         if self.settings.uses_celery:
             profiles.append("celery")
-        shown = ("AIRFLOW_PORT", "ADMIN_USER", "LOG_DAYS", "LOG_SIZE_MB")
+        if self.settings.runs_containers:
+            profiles.append(compose_jobs.PROFILE)
+        shown = ("AIRFLOW_PORT", "ADMIN_USER", "LOG_DAYS", "LOG_SIZE_MB", "JOB_IMAGES", "JOB_MOUNTS", "JOB_NFS")
         return environment(
             {
                 **self.settings.passed_on,
@@ -125,7 +132,8 @@ class ComposeStack:
     def compose_files(self) -> dict[str, str]:
         """Return COMPOSE_FILE where Compose's own choice (the file and its override) is not enough."""
         added = [SUBNET_FILE] if self.settings["SUBNET"] else []
-        added += [str(compose_keys.OVERLAY.relative_to(ROOT))] if compose_keys.OVERLAY.exists() else []
+        overlays = (compose_keys.OVERLAY, compose_jobs.OVERLAY)
+        added += [str(overlay.relative_to(ROOT)) for overlay in overlays if overlay.exists()]
         if not added:
             return {}
         named = self.settings.passed_on.get("COMPOSE_FILE", "").split(":")
@@ -148,7 +156,14 @@ class ComposeStack:
     def stop(self) -> None:
         """Stop and remove the containers; database, logs and secrets stay."""
         preflight.check_docker()
-        self.compose("down", "--remove-orphans")
+        self.down()
+
+    def down(self, *options: str) -> None:
+        """Remove the containers; what a killed proxy left of jobs would keep their network in use."""
+        if compose_jobs.containers(self.settings.project):
+            self.compose("stop")
+            compose_jobs.remove_containers(self.settings.project)
+        self.compose("down", "--remove-orphans", *options)
 
     def restart(self, service: str) -> None:
         """Restart a service, or all, and wait until it is healthy again."""
@@ -180,7 +195,8 @@ class ComposeStack:
                 f"delete it by hand if it is not: docker volume rm {volume}",
             )
         used = {container.image for container in self.containers()}
-        self.compose("down", "--volumes", "--remove-orphans")
+        self.down("--volumes")
+        compose_jobs.remove_volumes(self.settings.project)
         for image in used:
             process.run(["docker", "image", "rm", image], check=False)
         images.BUILT.unlink(missing_ok=True)
@@ -327,7 +343,7 @@ class ComposeStack:
         present = {container.service for container in self.containers()}
         for name in names:
             if name in present:
-                progress(f"removing {name}: EXECUTOR=local needs it no longer")
+                progress(f"removing {name}: the settings need it no longer")
                 self.compose("rm", "--stop", "--force", name)
 
     def compose(self, *arguments: str, stdin: str | None = None, check: bool = True) -> Completed:

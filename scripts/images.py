@@ -28,6 +28,12 @@ class Image:
     name: str
     dockerfile: str
     inputs: tuple[str, ...]
+    like: str = ""  # the image whose base it shares
+
+    @property
+    def base(self) -> str:
+        """The name under which images.env has its base."""
+        return self.like or self.name
 
     @property
     def repository(self) -> str:
@@ -47,6 +53,7 @@ AIRFLOW = Image(
 PACKAGES = Image("airflow-packages", AIRFLOW.dockerfile, AIRFLOW.inputs[:-1])
 POSTGRES = Image("postgres", "images/postgres/Dockerfile", ("images/postgres",))
 VALKEY = Image("valkey", "images/valkey/Dockerfile", ("images/valkey",))
+DOCKER_PROXY = Image("docker-proxy", "images/docker-proxy/Dockerfile", ("images/docker-proxy",), like="airflow")
 
 
 @cache
@@ -58,7 +65,8 @@ def references() -> dict[str, str]:
 
 def needed(settings: Settings) -> list[Image]:
     """Return the images that these settings need."""
-    return [AIRFLOW, POSTGRES, *([VALKEY] if settings.uses_celery else [])]
+    more = [*([VALKEY] if settings.uses_celery else []), *([DOCKER_PROXY] if settings.runs_containers else [])]
+    return [AIRFLOW, POSTGRES, *more]
 
 
 def ensure(settings: Settings, uid: int) -> dict[str, str]:
@@ -67,7 +75,7 @@ def ensure(settings: Settings, uid: int) -> dict[str, str]:
     bases = choose_bases(settings, wanted)
     tags = {}
     for image in wanted:
-        base = bases[image.name]
+        base = bases[image.base]
         tag = f"{image.repository}:{version(image)}-{fingerprint(image, identity(base), str(uid))}"
         if image_id(tag) is None:
             arguments = {"BASE": base, "STACK_UID": str(uid)}
@@ -93,11 +101,12 @@ def packages_tag(base_identity: str) -> str:
 
 def version(image: Image) -> str:
     """Return the version of the program in an image, as images.env says."""
-    return references()[f"{image.name.upper()}_LOCAL"].rsplit(":", 1)[1].removesuffix("-local")
+    return references()[f"{image.base.upper()}_LOCAL"].rsplit(":", 1)[1].removesuffix("-local")
 
 
 def choose_bases(settings: Settings, wanted: list[Image]) -> dict[str, str]:
     """Return the base image of each: official where it is here or can be pulled, else built on this machine."""
+    wanted = [image for image in wanted if not image.like]
     official = {image.name: official_reference(image.name, settings) for image in wanted}
     local = {image.name: references()[f"{image.name.upper()}_LOCAL"] for image in wanted}
     source = settings["IMAGE_SOURCE"]

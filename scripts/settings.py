@@ -11,6 +11,7 @@ from functools import cache
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from scripts import job_settings
 from scripts import setting_checks as checks
 from scripts.errors import KitError, Problems
 from scripts.setting_checks import SHIPPED_FOLDERS
@@ -84,6 +85,14 @@ SETTINGS = (
         "Runs that began this many days ago leave the database once they ended; 0: never",
         checks.days,
     ),
+    Setting(
+        "JOB_IMAGES",
+        "",
+        "Images that container jobs may run, such as example.org/team/*; empty: none",
+        job_settings.images,
+    ),
+    Setting("JOB_MOUNTS", "", "Folders of this machine that container jobs may use", job_settings.folders),
+    Setting("JOB_NFS", "", "NFS shares that container jobs may use, as server:/path", job_settings.shares),
     Setting("SUBNET", "", "IPv4 network for the stack where Docker's choice collides with your site", checks.subnet),
     Setting(
         "IMAGE_SOURCE",
@@ -138,6 +147,11 @@ class Settings:
         return [folder for folder in SHIPPED_FOLDERS if folder not in shown]
 
     @property
+    def runs_containers(self) -> bool:
+        """Whether tasks may start containers, through a proxy of ours."""
+        return bool(self["JOB_IMAGES"])
+
+    @property
     def project(self) -> str:
         """The Compose project name: what tells two stacks on one engine apart."""
         return self.passed_on.get("COMPOSE_PROJECT_NAME") or "windrose"
@@ -145,7 +159,7 @@ class Settings:
     @property
     def subnets(self) -> dict[str, str]:
         """SUBNET cut into one piece a network; {} where Docker chooses."""
-        names = ("DATABASE", "BROKER", "FRONT")
+        names = ("DATABASE", "BROKER", "FRONT", "JOBS")
         if not self["SUBNET"]:
             return {}
         pieces = IPv4Network(self["SUBNET"]).subnets(prefixlen_diff=2)

@@ -112,7 +112,16 @@ def test_code_and_configuration_are_mounted_read_only(services: dict[str, Any]) 
     writable = {Path(mount["source"]).name for mount in mounts if not mount.get("read_only")}
 
     assert writable == {"logs", "data"}
-    assert not any("docker.sock" in mount["source"] for mount in mounts)
+
+
+def test_only_the_proxy_sees_the_engine_and_only_where_tasks_run_the_proxy_is_seen(services: dict[str, Any]) -> None:
+    def seeing(place: str) -> list[str]:
+        mounts = {name: service.get("volumes", []) for name, service in services.items()}
+        return sorted(name for name, found in mounts.items() if any(place in mount["target"] for mount in found))
+
+    assert seeing("docker.sock") == ["docker-proxy"]
+    assert seeing("/run/docker-proxy") == ["airflow-scheduler", "airflow-worker", "docker-proxy"]
+    assert [name for name, service in services.items() if "jobs" in (service.get("networks") or {})] == ["docker-proxy"]
 
 
 def test_env_example_shows_every_setting_with_its_default() -> None:

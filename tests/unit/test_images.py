@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts import images, registry, settings
-from scripts.images import AIRFLOW, POSTGRES, STEP, VALKEY
+from scripts.images import AIRFLOW, DOCKER_PROXY, POSTGRES, STEP, VALKEY
 
 
 def chosen(folder: Path, text: str = "") -> settings.Settings:
@@ -43,8 +43,15 @@ def test_broker_image_is_needed_with_celery_only(tmp_path: Path) -> None:
     assert images.needed(chosen(tmp_path, "EXECUTOR=celery\n")) == [AIRFLOW, POSTGRES, VALKEY]
 
 
+def test_proxy_of_container_jobs_is_needed_with_them_only_and_brings_no_base_of_its_own(tmp_path: Path) -> None:
+    needed = images.needed(chosen(tmp_path, "JOB_IMAGES=example.org/team/*\n"))
+
+    assert needed == [AIRFLOW, POSTGRES, DOCKER_PROXY]
+    assert (DOCKER_PROXY.base, images.version(DOCKER_PROXY)) == ("airflow", images.version(AIRFLOW))
+
+
 def test_everything_that_goes_into_an_image_is_an_input_of_its_tag() -> None:
-    for image in (AIRFLOW, POSTGRES, VALKEY):
+    for image in (AIRFLOW, POSTGRES, VALKEY, DOCKER_PROXY):
         text = (settings.ROOT / image.dockerfile).read_text(encoding="utf-8")
         copied = [
             word.rstrip("/") for line in text.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]

@@ -128,7 +128,12 @@ def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 def test_subnet_is_cut_into_one_piece_a_network(tmp_path: Path) -> None:
     found = load(tmp_path, "SUBNET=10.213.0.0/24\n")
 
-    assert found.subnets == {"DATABASE": "10.213.0.0/26", "BROKER": "10.213.0.64/26", "FRONT": "10.213.0.128/26"}
+    assert found.subnets == {
+        "DATABASE": "10.213.0.0/26",
+        "BROKER": "10.213.0.64/26",
+        "FRONT": "10.213.0.128/26",
+        "JOBS": "10.213.0.192/26",
+    }
 
 
 def test_file_that_is_not_text_is_told(tmp_path: Path) -> None:
@@ -142,3 +147,65 @@ def test_proxy_without_a_scheme_is_taken_as_curl_takes_it(tmp_path: Path, monkey
     monkeypatch.setenv("https_proxy", "proxy.example.org:3128")
 
     assert settings.load(tmp_path / ".env")["HTTPS_PROXY"] == "http://proxy.example.org:3128"
+
+
+@pytest.mark.parametrize(
+    ("folder", "fine"),
+    [
+        ("{here}/data", True),
+        ("{here}/data,{here}/more", True),
+        ("{here}/data/", True),
+        ("{here}/missing", False),
+        ("{here}/file", False),
+        ("{here}/out", False),
+        ("{here}/a:b", False),
+        ("data", False),
+        ("/", False),
+        ("/home", False),
+        ("/tmp", False),
+        ("/etc", False),
+        ("/etc/ssl", False),
+        ("/proc/self", False),
+        ("/var/run", False),
+        ("{clone}", False),
+        ("{clone}/scripts", False),
+    ],
+)
+def test_folders_for_jobs_are_folders_of_data(tmp_path: Path, folder: str, fine: bool) -> None:
+    for name in ("data", "more", "a:b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "out").symlink_to("/etc")
+    value = folder.format(here=tmp_path, clone=settings.ROOT)
+
+    if fine:
+        assert load(tmp_path, f"JOB_MOUNTS={value}\n")["JOB_MOUNTS"] == value.rstrip("/")
+    else:
+        assert "JOB_MOUNTS is" in told(tmp_path, f"JOB_MOUNTS={value}\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "fine"),
+    [
+        ("JOB_NFS=nfs.example.org:/export/data", True),
+        ("JOB_NFS=nfs.example.org:/a,10.0.0.1:/b", True),
+        ("JOB_NFS=/export/data", False),
+        ("JOB_NFS=nfs.example.org:/export/../etc", False),
+        ("JOB_NFS=nfs.example.org:/export,nolock", False),
+        ("JOB_IMAGES=registry.example.org:5000/team/*,python:3.13", True),
+        ("JOB_IMAGES=**", True),
+        ("JOB_IMAGES=https://registry.example.org/team", False),
+        ("JOB_IMAGES=Team/Image", False),
+    ],
+)
+def test_shares_and_images_for_jobs_are_written_plainly(tmp_path: Path, line: str, fine: bool) -> None:
+    if fine:
+        key, _, value = line.partition("=")
+        assert load(tmp_path, f"{line}\n")[key] == value
+    else:
+        assert "write" in told(tmp_path, f"{line}\n")
+
+
+def test_container_jobs_are_off_until_an_image_is_allowed(tmp_path: Path) -> None:
+    assert load(tmp_path, "").runs_containers is False
+    assert load(tmp_path, "JOB_IMAGES=python:3.13\n").runs_containers is True
