@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import logging
@@ -44,12 +45,12 @@ class ApiError(KitError):
 def log_in(host: str, username: str, password: str) -> str:
     """Return a token for the API."""
     body = json.dumps({"username": username, "password": password}).encode()
-    request = urllib.request.Request(  # noqa: S310 - the address is the caller's own setting
-        f"{host.rstrip('/')}/auth/token", data=body, headers={"Content-Type": "application/json"}
-    )
-    # A proxy of the environment must not see the password of a server on this machine.
-    handlers = [urllib.request.ProxyHandler({})] if is_this_machine(host) else []
     try:
+        request = urllib.request.Request(  # noqa: S310 - the address is the caller's own setting
+            f"{host.rstrip('/')}/auth/token", data=body, headers={"Content-Type": "application/json"}
+        )
+        # A proxy of the environment must not see the password of a server on this machine.
+        handlers = [urllib.request.ProxyHandler({})] if is_this_machine(host) else []
         with urllib.request.build_opener(*handlers).open(request, timeout=LOGIN_SECONDS) as answer:
             if answer.status != CREATED:
                 raise ValueError(f"status {answer.status}")
@@ -59,7 +60,7 @@ def log_in(host: str, username: str, password: str) -> str:
             raise refused(host, error.code, error.read().decode("utf-8", "replace")) from None
     except OSError as error:
         raise silent(host, getattr(error, "reason", error)) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         # What it said may be anything, a page of another program for example: it stays out of the message.
         problem = "something answers that is not Airflow's login"
         raise ApiError(f"Airflow at {host}", problem, "check address and port") from error

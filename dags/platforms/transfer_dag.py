@@ -9,6 +9,7 @@ behind the last byte; so does the next run. Links are left out, and nothing is e
 ## Needs
 Platforms of type `ssh`, `sftp` or `s3` in `secrets.yaml`; `data/` of the stack is always there. Checksums on an `ssh`
 platform are computed there by `sha256sum`; a store checks each part itself; of an `sftp` platform sizes are compared.
+For Admin and Op only: who may read and write the files of an account there may do everything with it.
 
 ## Parameters
 - `source_platform`, `target_platform`: a platform's id; empty: `data/` of the stack.
@@ -30,6 +31,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, task
+from windrose.access import ADMIN_AND_OP
 
 with DAG(
     dag_id="platform-transfer",
@@ -39,6 +41,7 @@ with DAG(
     schedule=None,
     catchup=False,
     is_paused_upon_creation=False,
+    access_control=ADMIN_AND_OP,
     params={
         "source_platform": Param(
             "", type="string", title="Source: platform", description="Id of a platform; empty: data/ of the stack"

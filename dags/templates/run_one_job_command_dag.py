@@ -16,14 +16,17 @@ for folders and NFS. The image must have a shell. For Admin and Op only.
   `_LOGIN`, `_HOST`, `_PORT` and `_SCHEMA`.
 - `mounts`: one a line; `/folder:/inside:ro` is a folder of the machine, `server:/export:/inside` is NFS,
   `job-name:/inside` a volume that is made when it is missing.
-- `cpus`: a hard quota; the job never gets more. `memory`: such as `512m`; beyond it the job is ended.
+- `cpus`: a hard quota; the job never gets more.
+- `memory`: such as `512m`; beyond it the job is ended.
 - `gpus`: how many, or `all`.
 - `registry_connection`: id of the connection with the registry's login; empty for a public one.
 - `fail`: ends with code 3 instead of running the command.
 
 ## Try it
-`{"repo_name": "docker-snapshots", "image_name": "demo-run-one-job", "image_tag": "0.0.1-dev",
-"command": "CUDA_VISIBLE_DEVICES=2 python3 train.py --workers 4", "gpus": "all", "mounts": ["/nfsdata:/nfsdata"]}`
+With `JOB_IMAGES=debian:*` in `.env`, and `make up` after it:
+
+    make trigger DAG=template-run-one-job-command WAIT=1 \\
+        CONF='{"repo_name": "", "image_name": "debian", "image_tag": "trixie", "command": "nproc; free -m"}'
 
 ## Result
 The log of `run-job` is the job's output; its return value is the last line of its standard

@@ -15,8 +15,10 @@ Container jobs: `JOB_IMAGES` in `.env` with a pattern that the image matches, th
 - `fail`: asks for a tag that does not exist.
 
 ## Try it
-With `JOB_IMAGES=registry.example.org/docker-snapshots/*`:
-`{"repo_name": "registry.example.org/docker-snapshots", "image_name": "template-run-one-job", "image_tag": "0.0.9-dev"}`
+With `JOB_IMAGES=registry.example.org/docker-snapshots/*` in `.env`, and `make up` after it:
+
+    make trigger DAG=template-run-one-job WAIT=1 \\
+        CONF='{"repo_name": "registry.example.org/docker-snapshots", "image_name": "my-job", "image_tag": "0.0.9-dev"}'
 
 ## Result
 The log of `run-job` is the job's output; its return value is the last line of its standard

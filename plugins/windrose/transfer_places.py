@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import posixpath
@@ -35,7 +36,9 @@ class LocalPlace:
 
     def inside(self, path: str) -> Path:
         """Return the path on disk; refuse one that leads out of the folder, by `..` or by a link."""
-        found = (self.root / path.removeprefix("/").removeprefix("data/")).resolve()
+        # As tasks call the folder, as the clone calls it, or from there on.
+        below = re.sub(r"^(/opt/airflow/data|/?data)(/|$)|^/", "", path)
+        found = (self.root / below).resolve()
         if not found.is_relative_to(self.root):
             raise TransferError(f"{path} leads out of data/; name a path below it.")
         return found
@@ -94,7 +97,12 @@ class LocalWriter:
             raise TransferError(f"{path.name} is a folder at the target; name another path.")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.file = self.part.open("ab")
-        self.offset = self.file.tell()
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.close()
+            raise TransferError(f"{path.name} is being copied by another run; wait for its end.") from None
+        self.offset = self.file.seek(0, os.SEEK_END)
         if self.offset > source.size:
             self.file.truncate(0)
             self.offset = 0
@@ -107,6 +115,9 @@ class LocalWriter:
     def checksum(self) -> str | None:
         """Return the SHA-256 of what has arrived."""
         self.file.flush()
+        arrived = self.part.stat().st_size
+        if arrived != self.source.size:
+            raise TransferError(f"{self.path.name}: {arrived} of {self.source.size} bytes arrived; run it again.")
         with self.part.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -174,7 +185,7 @@ class SshPlace:
     def walk(self, path: str, below: str = "") -> Iterator[File]:
         """Yield all files of a folder; links and what is still growing are left out."""
         folders = []
-        for found in self.files.listdir_iter(posixpath.join(home(path), below)):
+        for found in self.entries(posixpath.join(home(path), below)):
             if "/" in found.filename or found.filename in (".", ".."):
                 raise TransferError(f"the server shows a file named {found.filename!r}; that would lead elsewhere.")
             inner = posixpath.join(below, found.filename)
@@ -184,6 +195,13 @@ class SshPlace:
                 yield describe(inner, found)
         for folder in folders:
             yield from self.walk(path, folder)
+
+    def entries(self, folder: str) -> Iterator[SFTPAttributes]:
+        """Yield what a folder holds."""
+        try:
+            yield from self.files.listdir_iter(folder)
+        except PermissionError:
+            raise TransferError(f"{folder}: the platform does not let you list this folder.") from None
 
     @contextmanager
     def open(self, path: str, offset: int, size: int) -> Iterator[Reader]:
@@ -221,6 +239,8 @@ class SshPlace:
 
         hook = copy(self.hook)
         hook.client = None
+        # The way over a jump host is kept there, too; two connections cannot share it.
+        hook.__dict__.pop("host_proxy", None)
         return SshPlace(hook, has_shell=self.has_shell)
 
     def close(self) -> None:
@@ -290,7 +310,7 @@ def describe(path: str, found: os.stat_result | SFTPAttributes) -> File:
 
 def home(path: str) -> str:
     """Return a path as SFTP takes it: it knows no ~, and begins there anyway."""
-    return "." if path in ("", "~") else path.removeprefix("~/")
+    return "." if path in ("", "~", "~/") else path.removeprefix("~/")
 
 
 def place_of(platform: str, *, checksums: bool = True) -> Place:
@@ -300,8 +320,12 @@ def place_of(platform: str, *, checksums: bool = True) -> Place:
 
         return LocalPlace(data_folder())
     from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
-    connection = Connection.get(platform)
+    try:
+        connection = Connection.get(platform)
+    except AirflowNotFoundException:
+        raise TransferError(f"there is no platform {platform}; see secrets.yaml and `make connections`.") from None
     if connection.conn_type == "aws":
         from windrose.transfer_s3 import s3_place
 

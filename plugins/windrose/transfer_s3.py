@@ -20,8 +20,7 @@ def s3_place(connection_id: str, extra: dict[str, Any]) -> S3Place:
         from airflow.providers.amazon.aws.hooks.s3 import S3Hook
         from botocore.config import Config
     except ImportError:
-        line = "apache-airflow-providers-amazon"
-        raise TransferError(f"S3 needs the line {line} in packages.local.txt; add it and run `make up`.") from None
+        raise TransferError("S3 needs the provider of packages.txt, which is not installed; run `make up`.") from None
     # Newer checksums are sent only where a request needs one: many stores beside Amazon's do not know them.
     when = "when_required"
     config = Config(request_checksum_calculation=when, response_checksum_validation=when, max_pool_connections=32)

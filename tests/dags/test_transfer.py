@@ -271,3 +271,29 @@ def test_places_are_what_the_form_names(monkeypatch, tmp_path):
     assert isinstance(transfer_places.place_of("store"), transfer_s3.S3Place)
     with pytest.raises(TransferError, match="web is of type http; files are copied over ssh, sftp and s3"):
         transfer_places.place_of("web")
+
+
+def test_second_connection_has_a_way_over_the_jump_host_of_its_own(ssh):
+    ssh.hook.__dict__["host_proxy"] = "the pipe of the first connection"
+
+    assert "host_proxy" not in ssh.another().hook.__dict__
+
+
+def test_two_runs_do_not_write_one_file_together(stack, ssh, far):
+    write(far / "one", b"0123456789")
+    source = ssh.find(str(far / "one"))
+    first = stack.writer("one", source)
+    first.write(b"01234")
+
+    with pytest.raises(TransferError, match="is being copied by another run"):
+        stack.writer("one", source)
+    first.close()
+    stack.writer("one", source).close()
+
+
+@pytest.mark.parametrize("path", ["in/a", "/in/a", "data/in/a", "/data/in/a", "/opt/airflow/data/in/a"])
+def test_data_may_be_named_as_people_and_tasks_name_it(stack, path):
+    write(stack.root / "in" / "a", b"1")
+
+    assert stack.find(path) is not None
+    assert stack.is_folder("data")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -344,3 +347,20 @@ def test_page_that_shrinks_while_it_is_read_ends() -> None:
     answers = iter([(list(range(100)), 300), ([], 300)])
 
     assert len(airflow_api.pages(lambda size, offset: next(answers), None)) == 100
+
+
+@pytest.mark.parametrize("host", ["airflow.example.org", "http://127.0.0.1:port", "http://127.0.0.1:{banner}"])
+def test_address_where_no_airflow_can_be_gives_no_token(host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=greet_as_another_program, args=(server,), daemon=True).start()
+
+        assert airflow_get_token(host.replace("{banner}", str(server.getsockname()[1])), USER, PASSWORD) is None
+
+
+def greet_as_another_program(server: socket.socket) -> None:
+    """Answer the first caller as a mail server does."""
+    with contextlib.suppress(OSError):
+        connection = server.accept()[0]
+        connection.recv(1000)
+        connection.sendall(b"220 mail.example.org ready\r\n")
+        connection.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, Connection
 from airflow.sdk.definitions.context import Context
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
 from windrose import remote_command
 
@@ -43,7 +43,7 @@ class PlatformCommandOperator(BaseOperator):
         if not self.platform or not self.command.strip():
             raise AirflowFailException("platform or command is empty; fill in both.")
         output = remote_command.Output(lambda line: self.log.info("[remote] %s", line), int(self.lines))
-        hook = SSHHook(ssh_conn_id=self.platform, conn_timeout=30)
+        hook = SSHHook(ssh_conn_id=self.reachable(), conn_timeout=30)
         with hook.get_conn() as self.client:
             try:
                 code = remote_command.run(self.client, self.command, output, seconds=float(self.minutes) * 60)
@@ -56,6 +56,17 @@ class PlatformCommandOperator(BaseOperator):
             context["ti"].xcom_push("return_value", result)
             raise AirflowFailException(f"the command ended with code {code} on {self.platform}.")
         return result
+
+    def reachable(self) -> str:
+        """Return the platform's id where it takes commands: no other login is sent to a server over SSH."""
+        try:
+            kind = Connection.get(self.platform).conn_type
+        except AirflowNotFoundException:
+            kind = ""
+        if kind == "ssh":
+            return self.platform
+        problem = f"{self.platform} is of type {kind}" if kind else f"there is no platform {self.platform}"
+        raise AirflowFailException(f"{problem}; name one of type ssh in secrets.yaml.")
 
     def on_kill(self) -> None:
         """Close the connection: that ends the command there."""
