@@ -25,22 +25,28 @@ def prepare(settings: Settings, engine: Engine) -> dict[str, str]:
     if settings.runs_containers and shares and parse_version(engine.version) < FOLDERS_FROM:
         text = f"needs Docker Engine 26 or newer, this one is {engine.version}"
         raise KitError(shares[0], text, "update the engine, or empty the setting in .env")
-    write_overlay(settings["JOB_MOUNTS"].split(",") if settings.runs_containers and settings["JOB_MOUNTS"] else [])
+    write_overlay(settings)
     # On Docker Desktop the socket belongs to root, whose group every container of ours has.
     group = SOCKET.stat().st_gid if SOCKET.exists() else 0
     return {"WINDROSE_PROJECT": settings.project, "WINDROSE_DOCKER_GROUP": str(group)}
 
 
-def write_overlay(folders: list[str]) -> None:
-    """Let the proxy see the folders where they are on this machine: links then lead it where they lead the engine."""
-    if not folders:
+def write_overlay(settings: Settings) -> None:
+    """Write what holds only where there is a proxy: tasks begin after it and end before it, and it sees the folders.
+
+    It sees them where they are on this machine, so that links lead it where they lead the engine. A dependency that
+    docker-compose.yaml called optional would give the scheduler another hash in `config` than in `up`.
+    """
+    if not settings.runs_containers:
         OVERLAY.unlink(missing_ok=True)
         return
     volumes = [
         {"type": "bind", "source": path, "target": path, "read_only": True, "bind": {"create_host_path": False}}
-        for path in folders
+        for path in filter(None, settings["JOB_MOUNTS"].split(","))
     ]
-    text = json.dumps({"services": {"docker-proxy": {"volumes": volumes}}}, indent=2) + "\n"
+    after_it = {"depends_on": {"docker-proxy": {"condition": "service_healthy"}}}
+    services = {"docker-proxy": {"volumes": volumes}, "airflow-scheduler": after_it, "airflow-worker": after_it}
+    text = json.dumps({"services": services}, indent=2) + "\n"
     if not OVERLAY.exists() or OVERLAY.read_text(encoding="utf-8") != text:
         OVERLAY.write_text(text, encoding="utf-8")
 

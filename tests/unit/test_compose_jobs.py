@@ -56,3 +56,12 @@ def test_old_engine_is_refused_where_it_would_follow_links(tmp_path: Path) -> No
     assert compose_jobs.prepare(plain, engine("25.0.6"))["WINDROSE_PROJECT"] == "windrose"
     with pytest.raises(KitError, match="JOB_NFS: needs Docker Engine 26 or newer, this one is 25.0.6"):
         compose_jobs.prepare(share, engine("25.0.6"))
+
+
+def test_tasks_begin_after_the_proxy_and_end_before_it(tmp_path: Path, overlay: Path) -> None:
+    compose_jobs.prepare(chosen(tmp_path, "JOB_IMAGES=python\n"), engine("25.0.6"))
+
+    services = json.loads(overlay.read_text())["services"]
+    assert services["docker-proxy"]["volumes"] == []
+    for name in ("airflow-scheduler", "airflow-worker"):
+        assert services[name]["depends_on"] == {"docker-proxy": {"condition": "service_healthy"}}

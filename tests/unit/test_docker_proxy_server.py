@@ -60,6 +60,7 @@ class Answer(BaseHTTPRequestHandler):
             host = {"Mounts": [{"Type": "volume"}]}
             return 200, {
                 "Id": name,
+                "Name": f"/{PROJECT}-job-x" if name == OWN else "/other",
                 "Config": {"Labels": labels[name]},
                 "HostConfig": host,
                 "State": {"Running": not self.server.ended.is_set()},
@@ -231,7 +232,7 @@ def test_large_body_is_refused_without_memory_for_it(proxy: Proxy, engine: Engin
 
     sentence = proxy.refusal("POST", "/containers/create", b'{"Image": "' + b"a" * 50_000_000)
 
-    assert sentence == "the body is larger than 1048576 bytes"
+    assert sentence == "the body is larger than 262144 bytes"
     assert proxy.memory_kb() - before < 8000
 
 

@@ -158,6 +158,8 @@ def test_proxy_without_a_scheme_is_taken_as_curl_takes_it(tmp_path: Path, monkey
         ("{here}/missing", False),
         ("{here}/file", False),
         ("{here}/out", False),
+        ("{here}/link", False),
+        ("{here}/data,{here}/data/inner", False),
         ("{here}/a:b", False),
         ("data", False),
         ("/", False),
@@ -172,8 +174,9 @@ def test_proxy_without_a_scheme_is_taken_as_curl_takes_it(tmp_path: Path, monkey
     ],
 )
 def test_folders_for_jobs_are_folders_of_data(tmp_path: Path, folder: str, fine: bool) -> None:
-    for name in ("data", "more", "a:b"):
+    for name in ("data", "data/inner", "more", "a:b"):
         (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
     (tmp_path / "file").touch()
     (tmp_path / "out").symlink_to("/etc")
     value = folder.format(here=tmp_path, clone=settings.ROOT)
