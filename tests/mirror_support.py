@@ -23,6 +23,17 @@ from tests.engine_support import run
 
 USER, PASSWORD = "me", "planted-mirror-password"
 PEM = serialization.Encoding.PEM
+MAY_SIGN = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 WHEELS = {version: f"windrose_probe-{version}-py3-none-any.whl" for version in ("1.0", "2.0")}
 
 
@@ -172,8 +183,8 @@ class Authority:
         path = self.folder / "authority.pem"
         if not path.exists():
             builder = x509.CertificateBuilder(self.name, self.name, self.key.public_key())
-            constraints = x509.BasicConstraints(ca=True, path_length=None)
-            path.write_bytes(self.sign(builder.add_extension(constraints, critical=True)))
+            builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            path.write_bytes(self.sign(builder.add_extension(MAY_SIGN, critical=True), self.key.public_key()))
         return path
 
     def issue(self, host: str) -> Path:
@@ -183,11 +194,14 @@ class Authority:
         builder = x509.CertificateBuilder(self.name, named(host), key.public_key())
         private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         path = self.folder / "server.pem"
-        path.write_bytes(self.sign(builder.add_extension(names, critical=False)) + private)
+        path.write_bytes(self.sign(builder.add_extension(names, critical=False), key.public_key()) + private)
         return path
 
-    def sign(self, builder: x509.CertificateBuilder) -> bytes:
-        """Return a certificate that is valid today."""
+    def sign(self, builder: x509.CertificateBuilder, key: ec.EllipticCurvePublicKey) -> bytes:
+        """Return a certificate that is valid today, with what a strict reader (Python from 3.13 on) wants to find."""
+        own = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(own, critical=False)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         now = datetime.datetime.now(datetime.UTC)
         begun = builder.not_valid_before(now - datetime.timedelta(hours=1)).serial_number(x509.random_serial_number())
         return (
