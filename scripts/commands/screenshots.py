@@ -11,11 +11,12 @@ from scripts.tiers import find_browser
 FOLDER = settings.ROOT / "docs" / "images"
 SIZE = {"width": 1280, "height": 720}
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-# file name: what to show, and the text that says it is there
+# file name: the page, the button to press there ('' is none), and the text that says that all is there
 PAGES = {
-    "home.png": ("/", "Health"),
-    "dags.png": ("/dags", "tutorial-hello-world"),
-    "connections.png": ("/connections", "hpc-lumi"),
+    "home.png": ("/", "", "Health"),
+    "dags.png": ("/dags", "", "template-fan-out"),
+    "form.png": ("/dags/template-fan-out", "Trigger", "Fail on purpose"),
+    "connections.png": ("/connections", "", "hpc-lumi"),
 }
 
 
@@ -46,8 +47,10 @@ def take_pictures(browser: str, address: str, user: str, password: str) -> None:
             page.fill("input[name=password]", password)
             page.click("input[type=submit], button[type=submit]")
             page.wait_for_url(lambda url: "login" not in url)
-            for name, (path, text) in PAGES.items():
+            for name, (path, button, text) in PAGES.items():
                 page.goto(address + path)
+                if button:
+                    page.get_by_role("button", name=button).first.click()
                 page.get_by_text(text).first.wait_for()
                 page.wait_for_timeout(1500)  # charts draw themselves after their text is there
                 page.screenshot(path=FOLDER / name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.engine_support import Stack, eventually, run
+from tests.engine_support import Json, Stack, eventually, run
 
 SUBNET = "10.213.77.0/24"
 REMEMBERED = ("connections/plain", "variables/colour")
@@ -21,9 +22,18 @@ def filled(celery: Stack) -> Stack:
     return celery
 
 
+def all_runs(stack: Stack) -> Iterator[Json]:
+    """Yield every run that somebody started, the oldest first; those of a schedule may begin at any moment."""
+    offset, total = 0, 1
+    while offset < total:
+        page = stack.api("GET", f"dags/~/dagRuns?limit=100&offset={offset}&order_by=id&run_type=manual")
+        yield from page["dag_runs"]
+        offset, total = offset + 100, page["total_entries"]
+
+
 def memory_of(stack: Stack) -> dict[str, Any]:
     """Return what Airflow remembers of everything that was put into it."""
-    runs = stack.api("GET", "dags/~/dagRuns?limit=100&order_by=id")["dag_runs"]
+    runs = list(all_runs(stack))
     last = [run for run in runs if run["dag_id"] == "tutorial-hello-world"][-1]
     path = f"dags/tutorial-hello-world/dagRuns/{last['dag_run_id']}"
     return {
