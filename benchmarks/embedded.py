@@ -132,20 +132,25 @@ def standalone(folder: Path, airflow: Path) -> dict[str, str]:
             os.kill(int(left.name), signal.SIGKILL)
 
 
+def show(name: str, figures: dict[str, str]) -> None:
+    """Print the figures of one stack."""
+    print(name, flush=True)
+    for what, value in figures.items():
+        print(f"  {what:26} {value}", flush=True)
+
+
 def main() -> None:
-    """Measure one after the other, and print the figures beside each other."""
+    """Measure one after the other, and print the figures below each other."""
     with tempfile.TemporaryDirectory() as folder:
         stack, figures = own(Path(folder) / "windrose")
+        show("windrose without Docker", figures)
         try:
             subprocess.run(["make", "down"], cwd=stack.folder, capture_output=True, check=True)
             (Path(folder) / "home").mkdir()
-            beside = standalone(Path(folder) / "home", stack.folder / ".venv-airflow" / "bin" / "airflow")
+            airflow = stack.folder / ".venv-airflow" / "bin" / "airflow"
+            show("airflow standalone", standalone(Path(folder) / "home", airflow))
         finally:
             subprocess.run(stack.stop, cwd=stack.folder, capture_output=True, check=False)
-    for name, found in (("windrose without Docker", figures), ("airflow standalone", beside)):
-        print(name)
-        for what, value in found.items():
-            print(f"  {what:26} {value}")
 
 
 if __name__ == "__main__":
