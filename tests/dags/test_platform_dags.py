@@ -18,6 +18,7 @@ pytest.importorskip("airflow.providers.ssh")
 from airflow.dag_processing.dagbag import DagBag  # noqa: E402 - only where Airflow is installed
 from windrose import platform_list, platform_logins  # noqa: E402
 
+from tests.processes import is_alive  # noqa: E402
 from tests.s3_store import s3_store  # noqa: E402
 from tests.ssh_site import Site, free_port, public  # noqa: E402
 
@@ -232,7 +233,7 @@ def test_command_that_takes_too_long_is_ended_over_there(login, tmp_path):
         operator(platform="hpc", command=f"echo $$ > {tmp_path}/pid; sleep 300", minutes=0.02).execute({})
 
     pid = int((tmp_path / "pid").read_text())
-    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+    while is_alive(pid):
         assert time.monotonic() - begun < 10
         time.sleep(0.1)
 
@@ -254,6 +255,6 @@ def test_kill_of_the_task_ends_the_command_over_there(login, tmp_path):
         with pytest.raises(AirflowFailException, match="closed the connection before the command ended"):
             running.result(10)
     pid, end = int(file.read_text()), time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+    while is_alive(pid):
         assert time.monotonic() < end
         time.sleep(0.1)

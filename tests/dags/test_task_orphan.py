@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from windrose import task_orphan
+
+from tests.processes import is_alive
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells of a parent's death")
 
@@ -20,13 +21,6 @@ class TaskRunnerMarker:
 
 class Job:
     """Named like the component that Airflow passes in a service."""
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] not in "ZX"
-    except FileNotFoundError:
-        return False
 
 
 def grandchild_after_its_parent_is_killed(component: object) -> tuple[int, bool]:
@@ -46,9 +40,9 @@ def grandchild_after_its_parent_is_killed(component: object) -> tuple[int, bool]
     os.kill(supervisor, signal.SIGKILL)
     os.waitpid(supervisor, 0)
     end = time.monotonic() + 2
-    while is_running(pid) and time.monotonic() < end:
+    while is_alive(pid) and time.monotonic() < end:
         time.sleep(0.02)
-    return pid, is_running(pid)
+    return pid, is_alive(pid)
 
 
 def test_task_runner_ends_with_its_supervisor() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from scripts import tree
 from tests.engine_support import ROOT, Stack, eventually
+from tests.processes import is_alive, read_bytes
 
 # From harmless to destructive: each module finds the stack healthy and leaves it so, the last one excepted.
 ORDER = ("start", "commands", "api", "secrets", "connections", "loss", "end")
@@ -98,20 +99,6 @@ class Embedded(Stack):
         """Return every process that has this clone in its command line."""
         own = str(self.folder).encode()
         return [int(p.name) for p in Path("/proc").glob("[0-9]*") if own in read_bytes(p / "cmdline")]
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process runs."""
-    text = read_bytes(Path(f"/proc/{pid}/stat")).decode("utf-8", "replace")
-    return bool(text) and text.rpartition(")")[2].split()[0] not in "ZX"
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return a file of /proc, b'' where its process has gone."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
 
 
 def copy_of_project(folder: Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.embedded.conftest import Embedded, is_alive
+from tests.embedded.conftest import Embedded
+from tests.processes import is_alive
 
 
 def test_down_ends_every_process_and_no_other(stack: Embedded) -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from tests.embedded.conftest import Embedded, is_alive
+from tests.embedded.conftest import Embedded
 from tests.engine_support import eventually
+from tests.processes import is_alive
 
 
 def children(pid: int) -> set[int]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.embedded.conftest import Embedded, read_bytes
+from tests.embedded.conftest import Embedded
+from tests.processes import read_bytes
 
 NOT_FOR_ALL = 0o077
 
