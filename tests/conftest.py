@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Airflow writes into its home as soon as it is imported; never into the home of whoever runs the tests.
 os.environ.setdefault("AIRFLOW_HOME", str(ROOT / ".windrose" / "test" / "airflow"))
+
+# What a shell starts in the background ignores an interrupt, and so would every program that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RunMake = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -197,7 +197,8 @@ def containers(stack: Stack, run_path: str = "") -> list[dict[str, Any]]:
     words = ["docker", "ps", "--all", "--quiet", "--no-trunc", f"--filter=label=windrose.jobs={stack.project}"]
     words += [f"--filter=label=windrose.task.run={run_path.rpartition('/')[2]}"] if run_path else []
     ids = run(*words).stdout.split()
-    found: list[dict[str, Any]] = json.loads(run("docker", "inspect", *ids).stdout) if ids else []
+    # One that has gone since the list was made is left out, with a code of 1.
+    found: list[dict[str, Any]] = json.loads(run("docker", "inspect", *ids, check=False).stdout) if ids else []
     return found
 
 
