@@ -7,7 +7,18 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from scripts import compose_jobs, compose_keys, generated_files, generated_secrets, images, limits, preflight, process
+from scripts import (
+    compose_demo,
+    compose_jobs,
+    compose_keys,
+    demo,
+    generated_files,
+    generated_secrets,
+    images,
+    limits,
+    preflight,
+    process,
+)
 from scripts.compose_start import Start
 from scripts.console import progress
 from scripts.containers import (
@@ -68,8 +79,10 @@ class ComposeStack:
             process.run(["docker", "volume", "rm", "--force", *volumes])
         elif start.is_done():
             progress("everything is running and unchanged")
+            self.join_demo()
             return
         start.run()
+        self.join_demo()
         if not self.settings.uses_celery:
             self.remove_services(CELERY_ONLY)
         if not self.settings.runs_containers:
@@ -87,6 +100,7 @@ class ComposeStack:
         tags = images.ensure(self.settings, self.uid)
         return {
             **jobs,
+            **compose_demo.values(self.settings),
             "WINDROSE_UID": str(self.uid),
             "WINDROSE_PERSON": str(os.getuid()),
             "WINDROSE_CONFIG": fingerprint,
@@ -134,6 +148,7 @@ class ComposeStack:
         added = [SUBNET_FILE] if self.settings["SUBNET"] else []
         overlays = (compose_keys.OVERLAY, compose_jobs.OVERLAY)
         added += [str(overlay.relative_to(ROOT)) for overlay in overlays if overlay.exists()]
+        added += [str(compose_demo.FILE)] if demo.is_wanted() else []
         if not added:
             return {}
         named = self.settings.passed_on.get("COMPOSE_FILE", "").split(":")
@@ -315,6 +330,23 @@ class ComposeStack:
     def key_path(self, key: Key) -> str:
         """Return where tasks find a key."""
         return f"{compose_keys.INSIDE}/{key.target}"
+
+    def start_demo(self) -> tuple[str, int, str]:
+        """Start the demo cluster; no other service is touched."""
+        values = self.prepare(preflight.check_docker())
+        argv = ["docker", "compose", "up", "--detach", "--no-deps", "--no-build", "--wait", demo.NAME]
+        process.run(argv, environment=self.environment(values), folder=ROOT)
+        self.join_demo()
+        return demo.NAME, compose_demo.PORT, compose_demo.host_key(self.settings.project)
+
+    def join_demo(self) -> None:
+        """Let the services reach it in which tasks and triggers run, where there is one."""
+        if demo.is_wanted():
+            compose_demo.join(self.settings.project, (self.task_service, "airflow-triggerer"))
+
+    def stop_demo(self) -> None:
+        """Remove the demo cluster with all it holds; no other service is touched."""
+        compose_demo.remove(self.settings.project)
 
     def query(self, sql: str) -> list[list[str]]:
         """Ask the database through its own container, where no password is needed."""

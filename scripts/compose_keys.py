@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts import demo
 from scripts.platforms import key_list, ssh_files
 from scripts.platforms.known_hosts import KnownHosts
-from scripts.platforms.plan import Key, Plan
+from scripts.platforms.plan import EMPTY, Key, Plan
 from scripts.settings import STATE
 
 OVERLAY = STATE / "docker-compose.keys.yaml"
@@ -18,7 +19,6 @@ KEY_LIST = STATE / "keys"
 SSH = STATE / "ssh"
 INSIDE = "/run/secrets"  # where the tasks find the keys
 HOST = "/host"  # below it the keys service finds the folders of this machine
-EMPTY = Plan({}, {}, {}, (), (), (), ())
 
 
 def write(plan: Plan, secrets_file: Path, uid: int) -> None:
@@ -31,7 +31,8 @@ def write(plan: Plan, secrets_file: Path, uid: int) -> None:
 
 def ensure(secrets_file: Path, uid: int) -> None:
     """Make what the containers mount, where nothing was registered yet; forget the keys of a file that is gone."""
-    if not secrets_file.exists() or not (KEY_LIST / "keys.json").exists():
+    has_platforms = secrets_file.exists() or demo.PLATFORMS.exists()
+    if not has_platforms or not (KEY_LIST / "keys.json").exists():
         write(EMPTY, secrets_file, uid)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from scripts import (
     airflow_venv,
+    compose_demo,
+    demo,
     embedded_files,
     embedded_keys,
     embedded_preflight,
@@ -55,6 +57,7 @@ class EmbeddedStack:
         wanted = self.prepare()
         if embedded_start.is_done(wanted):
             progress("everything is running and unchanged")
+            compose_demo.wake_alone(self.settings)
             return
         if self.is_upgrade():
             progress("stopping once: the installed packages, or Windrose itself, have changed")
@@ -62,6 +65,7 @@ class EmbeddedStack:
         airflow_venv.ensure_airflow_venv()
         embedded_start.prepare_database(self.settings)
         self.run(wanted)
+        compose_demo.wake_alone(self.settings)
 
     def is_upgrade(self) -> bool:
         """Say whether what runs cannot stay while packages, schema or the supervisor change."""
@@ -75,7 +79,7 @@ class EmbeddedStack:
         embedded_preflight.check(self.settings, running)
         generated_secrets.ensure(uid=places.owner(), database_exists=places.DATABASE.exists())
         places.make_folders()
-        if not SECRETS_FILE.exists():
+        if not SECRETS_FILE.exists() and not demo.PLATFORMS.exists():
             embedded_keys.forget()
         embedded_keys.make_folders()
         port = embedded_preflight.choose_port(self.settings, running)
@@ -96,6 +100,7 @@ class EmbeddedStack:
 
     def stop(self) -> None:
         """Stop the processes; database, logs and secrets stay, opened keys do not."""
+        compose_demo.halt_alone(self.settings)
         embedded_start.stop()
         embedded_keys.remove()
 
@@ -115,6 +120,8 @@ class EmbeddedStack:
 
     def clean(self) -> None:
         """Stop, and delete the database, the installed Airflow and what was downloaded for it."""
+        if demo.FOLDER.exists():
+            compose_demo.remove_alone(self.settings)
         embedded_start.stop()
         embedded_keys.remove()
         for folder in (places.HOME, airflow_venv.FOLDER, STATE / "uv-cache"):
@@ -215,6 +222,14 @@ class EmbeddedStack:
     def key_path(self, key: Key) -> str:
         """Return where tasks find a key."""
         return embedded_keys.path_of(key)
+
+    def start_demo(self) -> tuple[str, int, str]:
+        """Start the demo cluster, which alone needs an engine."""
+        return compose_demo.start_alone(self.settings)
+
+    def stop_demo(self) -> None:
+        """Remove the demo cluster with all it holds."""
+        compose_demo.remove_alone(self.settings)
 
     def need_running(self) -> State:
         """Return what runs, or stop with a sentence."""

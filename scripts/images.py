@@ -53,6 +53,8 @@ AIRFLOW = Image(
 PACKAGES = Image("airflow-packages", AIRFLOW.dockerfile, AIRFLOW.inputs[:-1])
 POSTGRES = Image("postgres", "images/postgres/Dockerfile", ("images/postgres",))
 VALKEY = Image("valkey", "images/valkey/Dockerfile", ("images/valkey",))
+DEBIAN = Image("debian", "", ())  # itself only a base
+SLURM = Image("slurm", "images/slurm/Dockerfile", ("images/slurm",), like="debian")
 DOCKER_PROXY = Image("docker-proxy", "images/docker-proxy/Dockerfile", ("images/docker-proxy",), like="airflow")
 
 
@@ -86,6 +88,15 @@ def ensure(settings: Settings, uid: int) -> dict[str, str]:
             build(image, tag, arguments, settings, more=("--network=none",) if offline else ())
         tags[image.name] = tag
     return tags
+
+
+def ensure_slurm(settings: Settings) -> str:
+    """Return the tag of the demo cluster's image, built where it is missing or its inputs have changed."""
+    base = choose_bases(settings, [DEBIAN])[DEBIAN.name]
+    tag = f"{SLURM.repository}:{version(SLURM)}-{fingerprint(SLURM, identity(base))}"
+    if image_id(tag) is None:
+        build(SLURM, tag, {"BASE": base, "DEBIAN_MIRROR": settings["DEBIAN_MIRROR"]}, settings)
+    return tag
 
 
 def loaded_packages(base: str) -> dict[str, str]:
@@ -161,6 +172,8 @@ def is_current(image: Image) -> bool:
     """Say whether the stand-in is here and was made by today's recipe."""
     template = f'--format={{{{index .Config.Labels "{RECIPE}"}}}}'
     reference = references()[f"{image.name.upper()}_LOCAL"]
+    if image is DEBIAN:
+        return image_id(reference) is not None
     return process.run(["docker", "image", "inspect", template, reference], check=False).stdout.strip() == recipe(image)
 
 
@@ -169,6 +182,8 @@ def build_base(image: Image, settings: Settings) -> None:
     debian = references()["DEBIAN_LOCAL"]
     if image_id(debian) is None:
         base_images.make_debian(debian, settings)
+    if image is DEBIAN:
+        return
     base = Image(f"{image.name}-base", f"images/{image.name}-base/Dockerfile", ())
     build(base, references()[f"{image.name.upper()}_LOCAL"], {"DEBIAN": debian, "RECIPE": recipe(image)}, settings)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from scripts import demo
 from scripts.console import say, table
 from scripts.errors import KitError, Problems
 from scripts.platforms import key_states, secrets_file
 from scripts.platforms.known_hosts import KnownHosts
-from scripts.platforms.plan import Plan, SshPlatform
+from scripts.platforms.plan import EMPTY, Plan, SshPlatform
+from scripts.platforms.references import PLATFORMS
 from scripts.runtime_interface import Runtime
 
 KINDS = {"connections": "connection", "pools": "pool", "variables": "variable"}
@@ -19,13 +21,27 @@ Answer = dict[str, Any]
 
 
 def read_plan(stack: Runtime, *, ask: bool = True) -> Plan:
-    """Return what secrets.yaml asks for, checked as a whole; `ask` says whether secrets are asked for."""
-    return secrets_file.load(key_path=stack.key_path, pins=KnownHosts.read().best, ask=ask)
+    """Return what secrets.yaml and the demo ask for, checked as a whole; `ask` says whether secrets are asked for."""
+    if not demo.PLATFORMS.exists():
+        return load_secrets_file(stack, ask=ask)
+    own = secrets_file.load(demo.PLATFORMS, key_path=stack.key_path, ask=False)
+    return demo.added_to(read_secrets_file(stack, ask=ask), own)
+
+
+def read_secrets_file(stack: Runtime, *, ask: bool = True) -> Plan:
+    """Return what secrets.yaml alone asks for: nothing where there is none."""
+    return load_secrets_file(stack, ask=ask) if secrets_file.SECRETS_FILE.exists() else EMPTY
+
+
+def load_secrets_file(stack: Runtime, *, ask: bool) -> Plan:
+    """Return what secrets.yaml asks for; raise where there is none."""
+    path = secrets_file.SECRETS_FILE
+    return secrets_file.load(path, key_path=stack.key_path, pins=KnownHosts.read().best, ask=ask)
 
 
 def read_plan_if_there(stack: Runtime, *, ask: bool) -> tuple[Plan | None, KitError | None]:
     """Return the plan, or what is wrong with the file; neither where there is no file."""
-    if not secrets_file.SECRETS_FILE.exists():
+    if not secrets_file.SECRETS_FILE.exists() and not demo.PLATFORMS.exists():
         return None, None
     try:
         return read_plan(stack, ask=ask), None
@@ -41,12 +57,27 @@ def register(stack: Runtime, plan: Plan, *, adopt: Iterable[str] = (), only_comp
         "variables": {name: {"value": value, "description": MARK} for name, value in plan.variables.items()},
         "adopt": list(adopt),
         "mode": "diff" if only_compare else "apply",
+        # Without secrets.yaml nothing says that what it once described is to go.
+        "may_remove": "all" if secrets_file.SECRETS_FILE.exists() else list(demo.IDS),
     }
-    answer: Answer = stack.run_script("register", request, place="database")
+    return checked(stack.run_script("register", request, place="database"), only_compare=only_compare)
+
+
+def remove_demo(stack: Runtime) -> Answer:
+    """Take the demo out of Airflow, and nothing else: without secrets.yaml nobody knows what is to stay."""
+    nothing: Answer = {"connections": {}, "pools": {}, "variables": {}, "adopt": []}
+    request = {**nothing, "mode": "carry", "may_remove": [*demo.IDS, PLATFORMS]}
+    return checked(stack.run_script("register", request, place="database"))
+
+
+def checked(answer: Answer, *, only_compare: bool = False) -> Answer:
+    """Return an answer that says that it went well; raise what did not."""
     if "failed" in answer:
         raise failure(answer["failed"])
     if answer.get("refused"):
         raise Problems([refused(name) for name in answer["refused"]])
+    if answer.get("unasked"):
+        raise file_is_gone(answer["unasked"])
     if answer["foreign"] and not only_compare:
         raise Problems([not_ours(name) for name in answer["foreign"]])
     if answer["unverified"]:
@@ -74,6 +105,13 @@ def refused(name: str) -> KitError:
     return KitError(
         f"secrets.yaml raw.{name}", "is not a connection that Airflow can read", "compare it with the guide"
     )
+
+
+def file_is_gone(names: list[str]) -> KitError:
+    """Say that Airflow still holds what a secrets.yaml that is gone described."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    problem = f"is not there, but Airflow still holds what it described: {', '.join(names[:SHOWN])}{more}"
+    return KitError("secrets.yaml", problem, "put it back, or delete them in the web page")
 
 
 def not_ours(name: str) -> KitError:

@@ -93,3 +93,12 @@ class Runtime(Protocol):
 
     def key_path(self, key: Key) -> str:
         """Return where tasks find a key."""
+
+    def need_running(self) -> object:
+        """Stop with a sentence where nothing runs."""
+
+    def start_demo(self) -> tuple[str, int, str]:
+        """Start the demo cluster; return the address, the port and the host key that tasks reach it by."""
+
+    def stop_demo(self) -> None:
+        """Remove the demo cluster with all it holds."""

@@ -44,6 +44,7 @@ ARGUMENTS = (
     *("PLATFORM", "TRUST", "ADOPT", "CHECK", "DIFF", "JSON"),
     *("BUNDLE", "FOR", "PYTHON_VERSION"),
     *("DAG", "CONF", "WAIT", "UNPAUSE", "RUN", "TASK"),
+    "DOWN",
 )
 _LINE = re.compile(r"^(?:export\s+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*)$")
 

@@ -68,6 +68,7 @@ TIERS = (
     Tier("unit", "the tools of tests/requirements.txt", nothing_missing),
     Tier("dags", "Airflow in .venv-airflow", nothing_missing),
     Tier("embedded", "Airflow in .venv-airflow, no Docker", linux_missing),
+    Tier("hpc", "Airflow in .venv-airflow, and a Docker Engine with Compose and Buildx", engine_missing),
     Tier("image", "a Docker Engine with Compose and Buildx", engine_missing),
     Tier("stack", "a Docker Engine with Compose and Buildx", engine_missing),
     Tier("browser", "a Docker Engine with Compose and Buildx, and chromium", browser_missing),

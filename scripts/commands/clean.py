@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from scripts import generated_files, generated_secrets, runtime, settings
+from scripts import demo, generated_files, generated_secrets, runtime, settings
 from scripts.console import say
 from scripts.errors import ExitCode
 
@@ -25,7 +25,7 @@ def run() -> int:
         say("Kept: dags/, plugins/, config/, data/, .env. Type `make clean CONFIRM=yes` to go on.")
         return ExitCode.USAGE
     stack.clean()
-    for folder in (settings.ROOT / "logs", generated_secrets.FOLDER, generated_files.FOLDER):
+    for folder in (settings.ROOT / "logs", generated_secrets.FOLDER, generated_files.FOLDER, demo.FOLDER):
         if folder.exists():
             shutil.rmtree(folder)
     say("deleted; `make up` begins anew")

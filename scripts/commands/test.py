@@ -89,8 +89,8 @@ def run_pytest(tier: Tier) -> Outcome:
 
 
 def python_of(tier: Tier) -> str:
-    """Return the Python that runs a tier; two of them need Airflow on this machine."""
-    if tier.name == "dags":
+    """Return the Python that runs a tier; three of them need Airflow on this machine."""
+    if tier.name in ("dags", "hpc"):
         return str(ensure_airflow_venv([pinned("pytest")]))
     if tier.name == "embedded":
         ensure_airflow_venv()

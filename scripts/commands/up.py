@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from scripts import registration, runtime, settings
+from scripts import demo, registration, runtime, settings
 from scripts.console import progress, say
 from scripts.errors import ExitCode
 from scripts.one_at_a_time import one_at_a_time
@@ -21,6 +21,8 @@ def run() -> int:
         stack = choice.stack
         if choice.reason:
             progress(f"running {choice.reason}")
+        if demo.is_wanted():
+            demo.prepare()  # its certificate begins another year
         plan, trouble = registration.read_plan_if_there(stack, ask=True)
         if plan:
             stack.place_platforms(plan)

@@ -17,7 +17,7 @@ from tests.engine_support import ROOT, Stack, eventually
 from tests.processes import is_alive, read_bytes
 
 # From harmless to destructive: each module finds the stack healthy and leaves it so, the last one excepted.
-ORDER = ("start", "commands", "api", "secrets", "connections", "loss", "end")
+ORDER = ("start", "commands", "demo", "api", "secrets", "connections", "loss", "end")
 SLEEPER = '''"""Sleeps, and says how often it began."""
 from airflow.sdk import DAG, task
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api_support import LOGIN, SmallAirflow, small_airflow
 
-ARGUMENTS = ("DAG", "CONF", "WAIT", "UNPAUSE", "RUN", "TASK", "LINES")
+ARGUMENTS = ("DAG", "CONF", "WAIT", "UNPAUSE", "RUN", "TASK", "LINES", "DOWN")
 Said = tuple[int, list[str], list[str]]
 
 

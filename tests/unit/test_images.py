@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts import images, registry, settings
-from scripts.images import AIRFLOW, DOCKER_PROXY, POSTGRES, STEP, VALKEY
+from scripts.images import AIRFLOW, DOCKER_PROXY, POSTGRES, SLURM, STEP, VALKEY
 
 
 def chosen(folder: Path, text: str = "") -> settings.Settings:
@@ -18,7 +18,7 @@ def test_every_reference_is_pinned_and_local_ones_never_take_upstreams_name() ->
 
     official = {name: value for name, value in references.items() if name.endswith("_OFFICIAL")}
     local = {name: value for name, value in references.items() if name.endswith("_LOCAL")}
-    assert (len(official), len(local)) == (3, 4)
+    assert (len(official), len(local)) == (4, 4)
     assert all(value.split(":")[1] not in ("", "latest") for value in official.values())
     assert all(value.startswith("windrose/") and value.endswith("-local") for value in local.values())
 
@@ -51,7 +51,7 @@ def test_proxy_of_container_jobs_is_needed_with_them_only_and_brings_no_base_of_
 
 
 def test_everything_that_goes_into_an_image_is_an_input_of_its_tag() -> None:
-    for image in (AIRFLOW, POSTGRES, VALKEY, DOCKER_PROXY):
+    for image in (AIRFLOW, POSTGRES, VALKEY, DOCKER_PROXY, SLURM):
         text = (settings.ROOT / image.dockerfile).read_text(encoding="utf-8")
         copied = [
             word.rstrip("/") for line in text.splitlines() if line.startswith("COPY") for word in line.split()[1:-1]
