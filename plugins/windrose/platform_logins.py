@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from windrose import certificates
+from windrose.certificates import length
 from windrose.platform_list import Platform
 
 SECONDS = 20  # for each step of a login
 LONGEST = 300  # of what a library says
+TOKEN_HOURS = 2.4  # a tenth of the day for which the tokens live that people fetch
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ def check(platform: Platform, *, hours: float | None) -> Checked:
         return checked
     begun = time.monotonic()
     expiring = check_certificate(checked, hours) if kind in ("ssh", "sftp") else ""
+    expiring = check_token(checked, hours) if kind == "firecrest" else expiring
     try:
         log_in(name)
     except Exception as error:  # every library has its own; all of them mean that nobody can work there
@@ -64,6 +68,28 @@ def check_certificate(checked: Checked, hours: float | None) -> str:
         return ""
     checked.certificate_until = certificates.shown(certificate.ends) if certificate.ends else "no end"
     return certificates.problem_of(certificate, now=datetime.now(UTC), hours=hours)
+
+
+def check_token(checked: Checked, hours: float | None) -> str:
+    """Note how long a token of a file is good; return what is wrong with it, '' where nothing is known to be."""
+    from airflow.sdk import Connection
+
+    from windrose.slurm.firecrest_access import read_token, token_ends
+    from windrose.slurm.model import AccessError
+
+    token_file = Connection.get(checked.platform).extra_dejson.get("token_file", "")
+    try:
+        ends = token_ends(read_token(token_file)) if token_file else None
+    except AccessError as error:
+        return str(error)
+    if ends is None:
+        return ""
+    checked.certificate_until = certificates.shown(ends)
+    left = ends - datetime.now(UTC)
+    if left > timedelta(hours=TOKEN_HOURS if hours is None else hours):
+        return ""
+    until = f"ended at {certificates.shown(ends)}" if left <= timedelta() else f"is good for {length(left)} only"
+    return f"the token {until}; put a new one into its file: it is taken up within seconds."
 
 
 def login_problem(name: str, error: Exception, expiring: str) -> str:
@@ -136,6 +162,15 @@ def smtp(name: str) -> None:
         return
 
 
+def firecrest(name: str) -> None:
+    """Get a token, and ask the API for the machine; no job and no file of it is touched."""
+    from airflow.sdk import Connection
+
+    from windrose.slurm.firecrest_files import is_usable
+
+    asyncio.run(is_usable(Connection.get(name), seconds=SECONDS * 2))
+
+
 def kubernetes(name: str) -> None:
     """Ask the cluster for its version."""
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
@@ -152,5 +187,6 @@ LOGINS: dict[str, Callable[[str], None]] = {
     "s3": s3,
     "http": http,
     "smtp": smtp,
+    "firecrest": firecrest,
     "kubernetes": kubernetes,
 }

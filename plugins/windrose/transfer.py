@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ SAME_TIME = 2.0  # seconds: some file systems count no finer
 MEGABYTE = 1_000_000
 SHOWN = 100  # rows of the result
 EVERY = 10.0  # seconds between two lines of progress
+PASSING = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # names that `passing_name` gives
 
 
 class TransferError(Exception):
@@ -148,6 +150,11 @@ def plan(source: Place, source_path: str, target: Place, target_path: str) -> li
 def joined(folder: str, file: File) -> str:
     """Return the path of a copy below a folder."""
     return posixpath.join(folder, file.path)
+
+
+def home(path: str) -> str:
+    """Return a path as SFTP takes it: it knows no ~, and begins there anyway."""
+    return "." if path in ("", "~", "~/") else path.removeprefix("~/")
 
 
 def passing_name(path: str, source: File) -> str:

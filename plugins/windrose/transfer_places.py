@@ -14,14 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from windrose.transfer import File, Place, Reader, TransferError, passing_name
+from windrose.transfer import PASSING, File, Place, Reader, TransferError, home, passing_name
 
 if TYPE_CHECKING:
     from airflow.providers.ssh.hooks.ssh import SSHHook
     from paramiko import SFTPAttributes, SFTPClient, SSHClient
 
 REQUESTS = 64  # of 32 KB each, on their way at a time
-PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 SECONDS = 30
 
 
@@ -59,7 +58,7 @@ class LocalPlace:
             for name in sorted(names):
                 place = Path(folder, name)
                 found = place.lstat()
-                if stat.S_ISREG(found.st_mode) and not PART.fullmatch(name):
+                if stat.S_ISREG(found.st_mode) and not PASSING.fullmatch(name):
                     yield describe(place.relative_to(top).as_posix(), found)
 
     @contextmanager
@@ -191,7 +190,7 @@ class SshPlace:
             inner = posixpath.join(below, found.filename)
             if stat.S_ISDIR(found.st_mode):
                 folders.append(inner)
-            elif stat.S_ISREG(found.st_mode) and not PART.fullmatch(found.filename):
+            elif stat.S_ISREG(found.st_mode) and not PASSING.fullmatch(found.filename):
                 yield describe(inner, found)
         for folder in folders:
             yield from self.walk(path, folder)
@@ -308,11 +307,6 @@ def describe(path: str, found: os.stat_result | SFTPAttributes) -> File:
     return File(path, int(found.st_size), float(found.st_mtime), stat.S_IMODE(found.st_mode))
 
 
-def home(path: str) -> str:
-    """Return a path as SFTP takes it: it knows no ~, and begins there anyway."""
-    return "." if path in ("", "~", "~/") else path.removeprefix("~/")
-
-
 def place_of(platform: str, *, checksums: bool = True) -> Place:
     """Return the place that a form names: a platform's id, or '' for data/ of the stack; to be called in a task."""
     if not platform:
@@ -330,8 +324,13 @@ def place_of(platform: str, *, checksums: bool = True) -> Place:
         from windrose.transfer_s3 import s3_place
 
         return s3_place(platform, connection.extra_dejson)
+    if connection.conn_type == "firecrest":
+        from windrose.transfer_firecrest import firecrest_place
+
+        return firecrest_place(connection, checksums=checksums)
     if connection.conn_type not in ("ssh", "sftp"):
-        raise TransferError(f"{platform} is of type {connection.conn_type}; files are copied over ssh, sftp and s3.")
+        kinds = "ssh, sftp, s3 and firecrest"
+        raise TransferError(f"{platform} is of type {connection.conn_type}; files are copied over {kinds}.")
     from airflow.providers.ssh.hooks.ssh import SSHHook
 
     hook = SSHHook(ssh_conn_id=platform, conn_timeout=SECONDS)

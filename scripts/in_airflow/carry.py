@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow.providers.fab.auth_manager.security_manager.override import FabAirflowSecurityManagerOverride
 
+# Marks the batch jobs of one installation. Runs are not handed over, so the other one has jobs of its own.
+INSTALLATION = "windrose_installation"
 CONNECTION = ("conn_type", "description", "host", "login", "password", "port", "schema", "extra")
 POOL = ("slots", "description", "include_deferred")
 USER = ("username", "email", "first_name", "last_name", "active")
@@ -38,6 +40,7 @@ def export() -> dict[str, Any]:
             "variables": {
                 row.key: {"value": row.val, "description": row.description}
                 for row in session.scalars(select(Variable))  # noqa: AIR321 - the table
+                if row.key != INSTALLATION
             },
         }
     return {**found, **export_people()}

@@ -1,4 +1,4 @@
-"""Keep the SSH keys and certificates of secrets.yaml beside the tasks, in memory, fresh, and opened where we can.
+"""Keep the SSH keys, certificates and tokens of secrets.yaml beside the tasks, in memory, fresh, opened where we can.
 
 `python -IS keys.py` looks every two seconds; `keys.py unlock` takes {"<key>": "<phrase>"} on stdin; `keys.py state`
 prints what is known. This process alone sees the folders of the host that hold keys. It starts private_key.py for
@@ -185,6 +185,7 @@ class Keeper:
         """Let the child open a key."""
         touch(f"{self.places.private}/heartbeat")
         request = {
+            "kind": key.entry.get("kind", "ssh"),
             "key": encoded(data),
             "certificate": encoded(certificate),
             "phrase": self.asked.get(target),
@@ -366,8 +367,7 @@ def unlock(places: Places) -> bool:
     except (ValueError, RecursionError):
         print('keys: stdin is not {"<key>": "<phrase>"}', file=sys.stderr)  # noqa: T201
         return False
-    path = f"{places.private}/{PHRASES}"
-    known = content_or_none(path)
+    known = content_or_none(path := f"{places.private}/{PHRASES}")
     replace_file(path, json.dumps({**json.loads(known or b"{}"), **given}).encode())
     mark, end = mark_of(path), time.monotonic() + UNLOCK_SECONDS
     while (read_state(places).get("phrases") or mark[:3] + (0,))[3] < mark[3] and time.monotonic() < end:

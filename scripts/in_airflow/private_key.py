@@ -135,8 +135,10 @@ def written_phrase(text: bytes, name: str, target: str) -> str | None:
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Open one key with the first phrase that fits, and judge the certificate beside it."""
+    """Open one key with the first phrase that fits, and judge the certificate beside it; of a token, see its end."""
     data = base64.b64decode(request["key"])
+    if request.get("kind") == "token":
+        return _token_answer(data)
     previous = _decoded(request.get("previous"))
     try:
         opened = _opened(data, request, previous)
@@ -147,6 +149,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     same = previous is not None and _half_or_none(previous) == public
     key = base64.b64encode(opened).decode()
     return {"state": "ready", "key": key, "same": same, "certificate": word, "until": until}
+
+
+def _token_answer(data: bytes) -> dict[str, Any]:
+    words = data.split()
+    if len(words) != 1 or not words[0].isascii():
+        return {"state": "not-a-token"}
+    key = base64.b64encode(words[0] + b"\n").decode()
+    return {"state": "ready", "key": key, "same": True, "certificate": "none", "until": token_until(words[0])}
+
+
+def token_until(token: bytes) -> float | None:
+    """Return when a token ends, in seconds since 1970; None where it does not say, as those without dots."""
+    try:
+        body = token.split(b".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def _private_block(data: bytes) -> tuple[str, bytes]:

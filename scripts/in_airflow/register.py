@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import sys
 import tempfile
 from argparse import ArgumentParser
@@ -22,6 +23,9 @@ from typing import Any
 MARK = "windrose: "  # begins the description of everything that is ours to change and to remove
 COMPARED = ("conn_type", "description", "host", "login", "password", "port", "schema")
 LASTING_POOL = "default_pool"  # Airflow's own: its slots may be set, it is never ours
+# Tells the batch jobs of this Airflow from those of another one: a random word, made once. It belongs to the database
+# that knows the tasks of those jobs: a database that takes over the connections of another one makes its own.
+INSTALLATION = "windrose_installation"
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,17 @@ def compare(present: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]
     return changes
 
 
+def changes_in(
+    request: dict[str, Any], present: dict[str, dict[str, Any]], wanted: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return name -> what has to change; "carry" removes nothing but what it names."""
+    changes = compare(present, wanted)
+    if request["mode"] != "carry":
+        return changes
+    named = request.get("may_remove", ())
+    return {name: entry for name, entry in changes.items() if entry["change"] != "removed" or name in named}
+
+
 def foreign(kind: Kind, present: dict[str, dict[str, Any]], wanted: Iterable[str], adopted: list[str]) -> list[str]:
     """Return the wanted names that somebody else made."""
     return [
@@ -206,10 +221,25 @@ def apply(kind: Kind, request: dict[str, Any], present: dict[str, dict[str, Any]
             airflow(kind.import_command(path))
 
 
+def unasked(answer: dict[str, Any], may_remove: list[str] | str) -> list[str]:
+    """Return the connections that would go though nobody said so: a request may name all that it can do without."""
+    if may_remove == "all":
+        return []
+    changes = answer["connections"].items()
+    return [name for name, entry in changes if entry["change"] == "removed" and name not in may_remove]
+
+
 def keep_lasting_pool(request: dict[str, Any], present: dict[str, dict[str, Any]]) -> None:
     """Let Airflow's own pool keep its description: it must never look like ours."""
     if LASTING_POOL in request:
         request[LASTING_POOL]["description"] = present.get(LASTING_POOL, {}).get("description") or "Default pool"
+
+
+def keep_installation(present: dict[str, dict[str, Any]]) -> None:
+    """Give this Airflow the word that marks its batch jobs, unless it has one."""
+    if INSTALLATION not in present:
+        text = "Marks the batch jobs of this installation. Do not change it: running jobs would no longer be known."
+        airflow(["variables", "set", INSTALLATION, secrets.token_hex(8), "--description", text])
 
 
 def refused_connections(wanted: dict[str, Any]) -> list[str]:
@@ -228,6 +258,7 @@ def register(request: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"foreign": [], "unverified": []}
     present = {kind.name: kind.read() for kind in KINDS}
     keep_lasting_pool(request["pools"], present["pools"])
+    request["variables"].pop(INSTALLATION, None)
     try:
         wanted = {kind.name: kind.parse(request[kind.name]) for kind in KINDS}
     except Exception:
@@ -237,14 +268,16 @@ def register(request: dict[str, Any]) -> dict[str, Any]:
             raise
         return {**answer, "refused": refused}
     for kind in KINDS:
-        answer[kind.name] = compare(present[kind.name], wanted[kind.name])
-        if request["mode"] == "carry":
-            answer[kind.name] = {n: entry for n, entry in answer[kind.name].items() if entry["change"] != "removed"}
+        answer[kind.name] = changes_in(request, present[kind.name], wanted[kind.name])
         answer["foreign"] += foreign(kind, present[kind.name], wanted[kind.name], request["adopt"])
     if answer["foreign"] or request["mode"] == "diff":
         return answer
+    left_alone = unasked(answer, request.get("may_remove", "all"))
+    if left_alone:
+        return {**answer, "unasked": left_alone}
     for kind in KINDS:
         apply(kind, request[kind.name], present[kind.name], answer[kind.name])
+    keep_installation(present["variables"])
     for kind in KINDS:
         left = compare(kind.read(), wanted[kind.name])
         answer["unverified"] += [name for name in wanted[kind.name] if left[name]["change"] != "unchanged"]

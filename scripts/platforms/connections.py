@@ -42,7 +42,7 @@ REFUSED_SSH_EXTRA = (
 class Login:
     """What a platform's credentials come to."""
 
-    key_path: str = ""  # of an SSH key, where tasks find it
+    key_path: str = ""  # of an SSH key or a token, where tasks find it
     host_key: str = ""  # of the server: stated or pinned
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -80,6 +80,8 @@ def description(platform: Platform) -> str:
 def facts(platform: Batch) -> dict[str, Any]:
     """Return what the platform's operators read of it, only what the file says."""
     given = {name: getattr(platform, name) for name in FACTS if name in platform.model_fields_set}
+    if given and "pool" in platform.model_fields_set:
+        given["slots"] = platform.pool  # an operator cannot ask Airflow for a pool
     return {"windrose": given} if given else {}
 
 
@@ -194,13 +196,14 @@ def _smtp(platform: Smtp, login: Login) -> dict[str, Any]:
 
 
 def _firecrest(platform: Firecrest, login: Login) -> dict[str, Any]:
-    scope = {"scope": platform.scope} if platform.scope else {}
+    extra = {"token_url": platform.token_url, "token_file": login.key_path, "system": platform.system}
+    extra["scope"] = platform.scope
     return {
         "conn_type": "firecrest",
         "login": login["client_id"],
         "password": login["client_secret"],
         "host": platform.address,
-        "extra": {"token_url": platform.token_url, "system": platform.system, **scope, **facts(platform)},
+        "extra": {**{name: value for name, value in extra.items() if value}, **facts(platform)},
     }
 
 

@@ -92,15 +92,17 @@ class AccessKey(Credential):
 
 
 class Client(Credential):
-    """An OAuth client."""
+    """An OAuth client, or a file into which a person puts an access token; tasks read it again at each use."""
 
-    alternatives: ClassVar[Alternatives] = (("client_id", "client_secret"),)
+    alternatives: ClassVar[Alternatives] = (("client_id", "client_secret"), ("token",))
     client_id: Secret = Field(NOTHING, description="Id of the client")
     client_id_file: Text = Field("", description="File that holds the id")
     client_id_command: Text = Field("", description="Command that prints the id")
     client_secret: Secret = Field(NOTHING, description="Its secret, or ${NAME} from the environment")
     client_secret_file: Text = Field("", description="File that holds its secret")
     client_secret_command: Text = Field("", description="Command that prints its secret")
+    # A token lives for hours: neither the file itself nor a command could say the next one.
+    token_file: Text = Field("", description="File that holds an access token, read again at each use")
 
 
 class Kubeconfig(Credential):

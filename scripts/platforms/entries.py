@@ -9,12 +9,12 @@ from typing import Any
 from scripts.errors import KitError
 from scripts.platforms import kubeconfig, yaml_reader
 from scripts.platforms.connections import MARK, build_raw, pool
-from scripts.platforms.credentials import CREDENTIALS, Credential, Kubeconfig, SshKey
+from scripts.platforms.credentials import CREDENTIALS, Client, Credential, Kubeconfig, SshKey
 from scripts.platforms.fields import ID, ID_RULE, is_connection_uri
 from scripts.platforms.findings import EMPTY, Findings, nearest
 from scripts.platforms.models import MODELS, Platform, Pool, Raw, SecretsFile, keys_of
 from scripts.platforms.plan import Key
-from scripts.platforms.ssh_keys import build_key
+from scripts.platforms.ssh_keys import build_key, build_token
 from scripts.platforms.values import Resolved, Surroundings, Unusable, find_file, find_secrets, read_bytes
 from scripts.platforms.yaml_reader import Place
 
@@ -38,7 +38,7 @@ class Held:
 
     place: Place
     type: str
-    key: Key | None = None  # of SSH
+    key: Key | None = None  # of SSH, or a file with a token
     secrets: Mapping[str, Resolved] = field(default_factory=dict)
     kubeconfig: object = field(default=None, repr=False)
 
@@ -63,7 +63,7 @@ class Content:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Every SSH key of the file, used or not."""
+        """Every SSH key and token file of the file, used or not."""
         return tuple(held.key for held in self.credentials.values() if held is not None and held.key is not None)
 
 
@@ -157,6 +157,8 @@ def hold(credential: Credential, place: Place, findings: Findings, surroundings:
     if isinstance(credential, SshKey) and "password" not in secrets:
         key = build_key(credential, place, secrets, findings, folder=surroundings.folder)
         return Held(place, kind, key, secrets)
+    if isinstance(credential, Client) and "token" in secrets:
+        return Held(place, kind, build_token(place, secrets["token"], findings))
     if isinstance(credential, SshKey) and (credential.path or credential.file):
         findings.add(place, "gives both a password and a key", "delete one: a server must not be offered both")
     if isinstance(credential, Kubeconfig):

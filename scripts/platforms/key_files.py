@@ -24,7 +24,7 @@ def check(key: Key) -> KitError | None:
     """Return what keeps a key from being used; without its phrase, what can be told without it."""
     if key.target.endswith("-cert.pub"):
         return _error(key, "its file in the stack would be named as a certificate is", "write another `path`")
-    if key.file is None:
+    if key.file is None or key.kind == "token":
         return None
     found = _read(key, key.file)
     if isinstance(found, KitError):

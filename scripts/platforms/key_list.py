@@ -66,7 +66,7 @@ def kept(keys: Sequence[Key]) -> list[Key]:
 
 def sources(key: Key) -> list[Path]:
     """Return the files that the service follows for a key."""
-    files = [key.file, Path(f"{key.file}-cert.pub") if key.file is not None else None]
+    files = [key.file, Path(f"{key.file}-cert.pub") if key.file is not None and key.kind == "ssh" else None]
     return [path for path in (*files, key.phrase.file if key.phrase.source == "file" else None) if path is not None]
 
 
@@ -77,7 +77,8 @@ def entry(key: Key, file: Path) -> dict[str, Any]:
         phrase["path"] = str(in_real_folder(key.phrase.file))
     if key.phrase.source == "literal":
         phrase["key"] = key.name
-    return {"target": key.target, "file": str(in_real_folder(file)), "phrase": phrase}
+    kind = {"kind": key.kind} if key.kind != "ssh" else {}
+    return {"target": key.target, "file": str(in_real_folder(file)), "phrase": phrase, **kind}
 
 
 def in_real_folder(path: Path) -> Path:

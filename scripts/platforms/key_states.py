@@ -17,6 +17,7 @@ MENDS = {
     "missing": ("is not where it was", "put {file} back, it is taken up within seconds"),
     "unreadable": ("cannot be read by its owner's services", "run make as the owner of {file}, who alone can read it"),
     "public": ("is a public key", "name the private one, the file without .pub"),
+    "not-a-token": ("holds no token of one line", "put the token, and nothing else, into {file}"),
     "not-a-key": ("is not a private key", "put the right file at {file}"),
     "unsupported": (
         "is of a kind or cipher that cannot be opened here",
@@ -27,7 +28,11 @@ MENDS = {
     "failed": ("could not be opened in time", "wait a moment, it is tried again"),
 }
 CERTIFICATES = {"other-key": "is of another key", "not-a-certificate": "is not a certificate"}
-RENEWAL = "sign it again and save it as {file}-cert.pub, it is taken up within seconds"
+WHAT = {"ssh": "certificate", "token": "token"}
+RENEWALS = {
+    "ssh": "sign it again and save it as {file}-cert.pub, it is taken up within seconds",
+    "token": "put a new one into {file}, it is taken up within seconds",
+}
 HOUR = 3600
 SOON = 2  # hours
 
@@ -41,13 +46,18 @@ def problems(plan: Plan, states: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def notes(plan: Plan, states: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Return one line for each certificate that ends soon."""
+    """Return one line for each certificate and token that ends soon."""
     left = [(key, hours_left(states.get(key.target, {}))) for key in plan.keys]
     return [
-        f"key {key.name}: its certificate ends in {hours * 60:.0f} min; {RENEWAL.format(file=key.file)}."
+        f"key {key.name}: its {WHAT[key.kind]} ends in {hours * 60:.0f} min; {renewal(key)}."
         for key, hours in left
         if hours is not None and 0 < hours < SOON
     ]
+
+
+def renewal(key: Key) -> str:
+    """Return what to do about one that ends."""
+    return RENEWALS[key.kind].format(file=key.file)
 
 
 def hours_left(state: Mapping[str, Any]) -> float | None:
@@ -67,5 +77,5 @@ def problem(key: Key, state: Mapping[str, Any]) -> str:
         return f"key {key.name}: the certificate beside it {certificate}; save the right one as {key.file}-cert.pub."
     hours = hours_left(state)
     if hours is not None and hours <= 0:
-        return f"key {key.name}: its certificate expired {-hours:.1f} h ago; {RENEWAL.format(file=key.file)}."
+        return f"key {key.name}: its {WHAT[key.kind]} expired {-hours:.1f} h ago; {renewal(key)}."
     return ""

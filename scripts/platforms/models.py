@@ -124,13 +124,13 @@ class Smtp(Platform):
 
 
 class Firecrest(Batch):
-    """A machine reached over FirecREST, with a client's credentials instead of a login."""
+    """A machine reached over FirecREST, with a client's credentials or a token instead of a login."""
 
     type: Literal["firecrest"]
     address: Url = Field(description="Address of the API")
-    token_url: Url = Field(description="Address that gives out access tokens")
+    token_url: Url = Field("", description="Address that gives out access tokens; a token file needs none")
     system: Text = Field(description="Name of the machine in the API")
-    key: Text = Field(description="Name of the client in connections.firecrest")
+    key: Text = Field(description="Name of the client or token in connections.firecrest")
     scope: Text = Field("", description="Scope to ask tokens for")
 
 

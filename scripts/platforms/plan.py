@@ -22,13 +22,14 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An SSH key, with the certificate beside it, that tasks and triggers log in with."""
+    """An SSH key, with the certificate beside it, or a token, that tasks and triggers log in with."""
 
     name: str  # as in secrets.yaml: connections.ssh.<name>
     target: str  # its file name below /run/secrets
     file: Path | None  # on this machine; None where it is not named and not at a usual place
     phrase: Phrase
     line: int
+    kind: Literal["ssh", "token"] = "ssh"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,6 @@ class Plan:
     keys: tuple[Key, ...]
     endpoints: tuple[Endpoint, ...]
     warnings: tuple[str, ...]
+
+
+EMPTY = Plan({}, {}, {}, (), (), (), ())

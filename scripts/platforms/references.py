@@ -10,11 +10,15 @@ from scripts.platforms.connections import Login, own_extra
 from scripts.platforms.credentials import CREDENTIALS
 from scripts.platforms.entries import Content, Credentials, Entry, Held
 from scripts.platforms.findings import Findings, nearest
-from scripts.platforms.models import Http, Kubernetes, Mlflow, Platform, Smtp, Ssh
+from scripts.platforms.models import Firecrest, Http, Kubernetes, Mlflow, Platform, Smtp, Ssh
 from scripts.platforms.values import Unusable
 from scripts.platforms.yaml_reader import Place
 
 PLATFORMS = "windrose_platforms"  # the variable in which DAGs read which platforms there are
+OWN_VARIABLES = {
+    PLATFORMS: "is what Windrose tells DAGs of the platforms",
+    "windrose_installation": "marks the batch jobs of an installation, which makes it itself",
+}
 
 
 def check_ids(content: Content, findings: Findings) -> None:
@@ -30,8 +34,8 @@ def check_ids(content: Content, findings: Findings) -> None:
     pooled = {entry.id for entry in content.platforms if entry.model is not None and has_pool(entry.model)}
     for name in pooled.intersection(content.pools):
         findings.add(("pools", name), "is the pool of a platform", "write `pool` in the platform instead")
-    if PLATFORMS in content.variables:
-        findings.add(("variables", PLATFORMS), "is what Windrose tells DAGs of the platforms", "take another name")
+    for name in OWN_VARIABLES.keys() & content.variables.keys():
+        findings.add(("variables", name), OWN_VARIABLES[name], "take another name")
 
 
 def has_pool(platform: Platform) -> bool:
@@ -69,6 +73,7 @@ def check_login(entry: Entry, held: Held | None, login: Login, findings: Finding
         findings.add((*entry.place, "extra", name), f"sets {name}, which Windrose sets itself", "delete it")
     if isinstance(platform, Http | Mlflow | Smtp):
         check_user(entry.place, platform, login, findings)
+    check_token(entry.place, platform, held, findings)
     if isinstance(platform, Ssh) and platform.host_key and not platform.check_host_key:
         findings.add((*entry.place, "check_host_key"), "is false beside a host_key", "keep one of them")
     if isinstance(platform, Smtp) and platform.ssl and platform.starttls and "starttls" in platform.model_fields_set:
@@ -78,6 +83,12 @@ def check_login(entry: Entry, held: Held | None, login: Login, findings: Finding
             kubeconfig.check(held.kubeconfig, platform.context)
         except Unusable as error:
             findings.add((*held.place, "file"), error.problem, error.fix)
+
+
+def check_token(place: Place, platform: Platform, held: Held | None, findings: Findings) -> None:
+    """Note a client of FirecREST that nobody gives a token to."""
+    if isinstance(platform, Firecrest) and not platform.token_url and held is not None and held.key is None:
+        findings.add(place, "has a client but no token_url", "add `token_url`, the address that gives out its tokens")
 
 
 def check_user(place: Place, platform: Http | Mlflow | Smtp, login: Login, findings: Findings) -> None:

@@ -15,7 +15,7 @@ from scripts.platforms import kubeconfig, references, yaml_reader
 from scripts.platforms.connections import Login, build, endpoint, pool, url_endpoint
 from scripts.platforms.entries import Content, Entry, Held, read_content
 from scripts.platforms.findings import Findings
-from scripts.platforms.models import Kubernetes, Platform, Ssh
+from scripts.platforms.models import Batch, Firecrest, Kubernetes, Platform, Ssh
 from scripts.platforms.plan import Endpoint, Key, Plan, SshPlatform
 from scripts.platforms.values import Surroundings, fill
 from scripts.platforms.yaml_reader import Document
@@ -163,8 +163,14 @@ def all_pools(content: Content) -> dict[str, dict[str, Any]]:
 
 def all_variables(content: Content) -> dict[str, Any]:
     """Return the variables of the file, and the one that tells DAGs which platforms there are."""
-    platforms = [{"id": entry.id, "type": entry.type} for entry in content.platforms]
+    platforms = [{"id": entry.id, "type": entry.type, **scheduler_of(entry.model)} for entry in content.platforms]
     return {**content.variables, **({references.PLATFORMS: platforms} if platforms else {})}
+
+
+def scheduler_of(model: Platform | None) -> dict[str, str]:
+    """Return a platform's batch system, where it has one: FirecREST is for nothing else."""
+    has_one = isinstance(model, Firecrest) or "scheduler" in getattr(model, "model_fields_set", ())
+    return {"scheduler": model.scheduler} if isinstance(model, Batch) and has_one else {}
 
 
 def ssh_platform(entry: Entry, model: Ssh, links: Links, findings: Findings) -> SshPlatform:

@@ -1,4 +1,4 @@
-"""Where does an SSH key lie on this machine, under which name do tasks find it, and what opens it?"""
+"""Where does an SSH key or a token lie on this machine, under which name do tasks find it, and what opens it?"""
 
 from __future__ import annotations
 
@@ -29,6 +29,16 @@ def build_key(
     if findings.touches(place):
         return None
     return Key(name, target, file, phrase_of(secrets.get("phrase")), findings.document.line(place))
+
+
+def build_token(place: Place, found: Resolved, findings: Findings) -> Key | None:
+    """Return the file that holds a token, which is followed as a key is; note what is wrong with it."""
+    name = str(place[-1])
+    if not is_key_target(name):
+        findings.add(place, "has a name that no file of a token can have", "rename it, without .pub")
+    if findings.touches(place):
+        return None
+    return Key(name, name, found.file, Phrase("none"), findings.document.line(place), "token")
 
 
 def key_file(credential: SshKey, place: Place, findings: Findings, folder: Path) -> Path | None:

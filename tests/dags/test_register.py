@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -133,6 +135,27 @@ def test_a_connection_that_airflow_cannot_read_is_named_without_its_content(data
     assert told == {"foreign": [], "unverified": [], "refused": ["odd"]}
 
 
+def ask(environment, sql):
+    with sqlite3.connect(Path(environment["AIRFLOW_HOME"]) / "airflow.db") as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_installation_has_a_word_of_its_own_for_good(database):
+    stored_word = "SELECT val FROM variable WHERE key = 'windrose_installation'"
+    ask(database, "DELETE FROM variable")
+
+    told = register(database, mode="diff")
+    unasked = ask(database, stored_word)
+    register(database)
+    made = ask(database, stored_word)
+    carried = {"windrose_installation": {"value": "of another database", "description": "x"}}
+    told = register(database, mode="carry", variables=carried)
+
+    assert (unasked, len(made), ask(database, stored_word)) == ([], 1, made)
+    assert (told["foreign"], told["unverified"], told["variables"]) == ([], [], {})
+    assert re.fullmatch("[0-9a-f]{16}", airflow(database, "variables", "get", "windrose_installation").strip())
+
+
 def test_values_of_another_fernet_key_stop_it(database):
     wanted = {"web": {**LUMI, "password": "a-password"}}
     register(database, connections=wanted)
@@ -141,3 +164,23 @@ def test_values_of_another_fernet_key_stop_it(database):
     told = register(other, connections=wanted)
 
     assert told == {"failed": "InvalidToken"}
+
+
+def test_what_no_file_describes_any_more_stays_where_the_request_does_not_name_it(database):
+    register(database, connections={"hpc-lumi": LUMI, "hpc-demo": LUMI}, pools={"hpc-lumi": POOL})
+
+    refused = register(database, connections={"other": LUMI}, may_remove=["hpc-demo"])
+    held = sorted(stored(database))
+    taken = register(database, connections={"hpc-lumi": LUMI}, pools={"hpc-lumi": POOL}, may_remove=["hpc-demo"])
+
+    assert (refused["unasked"], "other" in held, "hpc-demo" in held) == (["hpc-lumi"], False, True)
+    register(database, connections={"hpc-lumi": LUMI, "hpc-demo": LUMI})
+    carried = register(database, mode="carry", may_remove=["hpc-demo"])
+    left = sorted(stored(database))
+
+    assert (carried["connections"]["hpc-demo"]["change"], "hpc-lumi" in left, "hpc-demo" in left) == (
+        "removed",
+        True,
+        False,
+    )
+    assert ("unasked" in taken, taken["connections"]["hpc-demo"]["change"]) == (False, "removed")

@@ -269,7 +269,7 @@ def test_places_are_what_the_form_names(monkeypatch, tmp_path):
     assert isinstance(transfer_places.place_of(""), LocalPlace)
     assert isinstance(transfer_places.place_of("hpc_x"), SshPlace)
     assert isinstance(transfer_places.place_of("store"), transfer_s3.S3Place)
-    with pytest.raises(TransferError, match="web is of type http; files are copied over ssh, sftp and s3"):
+    with pytest.raises(TransferError, match="web is of type http; files are copied over ssh, sftp, s3 and firecrest"):
         transfer_places.place_of("web")
 
 

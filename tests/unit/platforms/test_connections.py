@@ -141,6 +141,7 @@ def test_facts_of_a_platform_stand_in_its_extra(load: Load) -> None:
                 "preamble": "x\ny",
                 "environment": {"A": "1"},
                 "tags": ["fast", "2"],
+                "slots": 3,
             },
             "cmd_timeout": 60,
         },

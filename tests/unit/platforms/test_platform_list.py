@@ -30,6 +30,30 @@ def test_dags_are_told_which_platforms_there_are(load: Load) -> None:
     }
 
 
+def test_dags_are_told_which_platforms_have_a_batch_system(load: Load) -> None:
+    ssh = "type: ssh, address: h, user: u, key: k"
+    rest = "{type: firecrest, address: 'https://h', token_url: 'https://t', system: s, key: c}"
+    plan = load(
+        f"platforms: {{x: {{a: {{{ssh}, scheduler: slurm}}, b: {{{ssh}}}, c: {rest}}}}}\n"
+        "connections: {ssh: {k: {path: /run/secrets/k}}, firecrest: {c: {client_id: i, client_secret: s}}}\n"
+    )
+
+    assert plan.variables["windrose_platforms"] == [
+        {"id": "x-a", "type": "ssh", "scheduler": "slurm"},
+        {"id": "x-b", "type": "ssh"},
+        {"id": "x-c", "type": "firecrest", "scheduler": "slurm"},
+    ]
+
+
+def test_variable_that_marks_the_jobs_of_an_installation_is_not_the_files(told: Told) -> None:
+    said = told("platforms: {x: {a: {type: s3}}}\nvariables: {windrose_installation: 1}\n")
+
+    assert said == (
+        "secrets.yaml line 2: variables.windrose_installation marks the batch jobs of an installation, which makes it"
+        " itself; take another name."
+    )
+
+
 def test_variable_that_tells_dags_of_the_platforms_is_not_the_files(told: Told) -> None:
     said = told("platforms: {x: {a: {type: s3}}}\nvariables: {windrose_platforms: 1}\n")
 
