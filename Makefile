@@ -7,7 +7,7 @@ MAKEFLAGS += --warn-undefined-variables --no-print-directory
 .DEFAULT_GOAL := help
 
 ARGUMENTS := SERVICE CONFIRM LINES FOLLOW TIER K PLATFORM TRUST ADOPT CHECK DIFF JSON BUNDLE FOR PYTHON_VERSION
-ARGUMENTS += DAG CONF WAIT UNPAUSE RUN TASK
+ARGUMENTS += DAG CONF WAIT UNPAUSE RUN TASK DOWN
 $(foreach name,$(ARGUMENTS),$(eval override export $(name) := $$(value $(name))))
 
 PYTHON := .venv/bin/python
@@ -41,6 +41,10 @@ trust: .venv/ready ## Pin the host keys of platforms (PLATFORM=id, TRUST=SHA256:
 .PHONY: check-platforms
 check-platforms: .venv/ready ## Log in everywhere from where tasks run (PLATFORM=id)
 	@$(COMMAND) check_platforms
+
+.PHONY: demo
+demo: .venv/ready ## Start a Slurm cluster to try things on (DOWN=yes ends it)
+	@$(COMMAND) demo
 
 .PHONY: engine
 engine: .venv/ready ## Install Docker Engine, Compose and Buildx (CONFIRM=yes)
@@ -135,6 +139,10 @@ lock: .venv/ready ## Renew constraints.txt from packages.txt
 .PHONY: screenshots
 screenshots: .venv/ready ## Take the pictures in docs/ from the running stack
 	@$(COMMAND) screenshots
+
+.PHONY: chaos
+chaos: .venv/ready ## Kill everything around fifty running Slurm jobs, in turn
+	@$(COMMAND) chaos
 
 .PHONY: bench
 bench: .venv/ready ## Measure a copy of the stack, and PEER=folder beside it

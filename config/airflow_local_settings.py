@@ -10,6 +10,7 @@ import signal
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 HEARTBEAT_FILE = Path("/run/airflow/worker-heartbeat")  # in this container's memory; its health check reads it
 
@@ -69,6 +70,16 @@ def end_with_main_process() -> None:
 
 if os.environ.get("WINDROSE_EMBEDDED") and sys.platform.startswith("linux"):
     os.register_at_fork(after_in_child=end_with_main_process)
+
+
+def task_instance_mutation_hook(task_instance: Any, dag_run: Any) -> None:  # noqa: ANN401 - Airflow's own
+    """Let the pool of its platform bound each task that logs in there."""
+    try:
+        # Only here: most processes that read this file never make a task.
+        from windrose.pools import choose_pool
+    except ImportError:  # plugins/ is not what it was; that must not stop the scheduler
+        return
+    choose_pool(task_instance, dag_run)
 
 
 def touch_heartbeat_file(**_: object) -> None:

@@ -5,14 +5,21 @@ One task a platform of `secrets.yaml`, named after it, logs in as every task doe
 platform that cannot be used fails its task and the run, with a sentence that says why; so does a certificate that soon
 ends. Without any platform the run is skipped.
 
+One task a platform with `scheduler: slurm` looks through its queue for jobs that Windrose has submitted and no task
+waits for any more: its task has ended, was deleted, or has another job, while nobody could cancel this one. It looks
+again a minute later, and cancels what is still there. Jobs of other people and of other installations, and
+new ones, are left alone.
+
 ## Needs
-Platforms in `secrets.yaml`, registered by `make connections`. Types `ssh`, `sftp`, `postgres`, `s3`, `http`, `smtp` and
-`kubernetes` are logged in to; others are skipped with a sentence.
+Platforms in `secrets.yaml`, registered by `make connections`. Types `ssh`, `sftp`, `postgres`, `s3`, `http`, `smtp`,
+`firecrest` and `kubernetes` are logged in to; others are skipped with a sentence.
 
 ## Parameters
 - `platform`: check this one alone, such as `hpc-lumi`; empty: all.
 - `hours_left`: fail when a certificate is good for fewer hours; empty: for less than a tenth of its life, at most a
   week.
+- `orphans`: `cancel` jobs without a task, or only `report` them.
+- `orphan_minutes`: jobs that were submitted less than so many minutes ago are left alone.
 
 ## Try it
 `make trigger DAG=platform-check WAIT=1`
@@ -20,7 +27,8 @@ Platforms in `secrets.yaml`, registered by `make connections`. Types `ssh`, `sft
 The schedule is minute 7 of each hour. Pause the DAG in the web page if your site does not like to be asked so often.
 
 ## Result
-`table` returns a row a platform: state, seconds, until when its certificate is good, and what is wrong.
+`table` returns a row a platform: state, seconds, until when its certificate is good, and what is wrong; then a row a
+job without a task, and what became of it.
 """
 
 from datetime import timedelta
@@ -45,6 +53,20 @@ with DAG(
             minimum=0,
             title="Hours left",
             description="Fail when a certificate is good for fewer hours; empty: a tenth of its life, at most a week",
+        ),
+        "orphans": Param(
+            "cancel",
+            type="string",
+            enum=["cancel", "report"],
+            title="Jobs without a task",
+            description="What becomes of batch jobs of ours that no task waits for",
+        ),
+        "orphan_minutes": Param(
+            5,
+            type="number",
+            minimum=0,
+            title="Minutes",
+            description="Jobs that were submitted less than so many minutes ago are left alone",
         ),
     },
     tags=["platform", "ssh", "schedule"],
@@ -80,9 +102,40 @@ with DAG(
         if checked.state != "ok":
             raise AirflowFailException(checked.says)
 
+    @task
+    def list_clusters(platforms: list[dict[str, str]]) -> list[str]:
+        """Return the platforms with a queue to look through."""
+        return [platform["id"] for platform in platforms if platform.get("scheduler") == "slurm"]
+
+    @task(map_index_template="{{ platform_id }}", execution_timeout=timedelta(minutes=10), max_active_tis_per_dagrun=4)
+    def find_orphans(platform: str) -> None:
+        """Cancel or report jobs of ours that no task waits for; fail where the queue cannot be looked through."""
+        from airflow.sdk import Variable
+        from airflow.sdk.exceptions import AirflowFailException
+        from windrose.hooks.slurm import SlurmHook
+        from windrose.slurm import orphans
+        from windrose.slurm.model import ClusterError
+
+        context = get_current_context()
+        context["platform_id"] = platform
+        try:
+            rows = orphans.sweep(
+                SlurmHook(platform).cluster,
+                Variable.get(orphans.INSTALLATION, default=""),
+                context["ti"],
+                youngest=context["params"]["orphan_minutes"] * 60,
+                cancel=context["params"]["orphans"] == "cancel",
+                tell=print,
+            )
+        except ClusterError as error:
+            raise AirflowFailException(f"{platform}: its queue could not be looked through. {error}") from None
+        context["ti"].xcom_push("rows", [{"platform": platform, "type": "job", **row} for row in rows])
+        for row in rows:
+            print(row["says"])
+
     @task(trigger_rule="all_done")
-    def table(platforms: list[dict[str, str]] | None) -> list[dict[str, Any]]:
-        """Return a row a platform; fail where one of them did, so that the run shows it."""
+    def table(platforms: list[dict[str, str]] | None, clusters: list[str] | None) -> list[dict[str, Any]]:
+        """Return a row a platform and job; fail where one of them needs somebody, so that the run shows it."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
         context = get_current_context()
@@ -97,6 +150,12 @@ with DAG(
             row or {"platform": platform["id"], "type": platform["type"], "state": "failed", "says": "see its log"}
             for platform, row in zip(platforms, found, strict=True)
         ]
+        reached = {row["platform"] for row in rows if row["state"] in ("ok", "expiring")}
+        queues = ti.xcom_pull(task_ids="find_orphans", key="rows", map_indexes=list(range(len(clusters or []))))
+        for name, jobs in zip(clusters or [], queues, strict=True):
+            # Where nobody gets in, the login's row says so.
+            unknown = {"platform": name, "type": "queue", "state": "failed", "says": f"{name}: its queue; see the log."}
+            rows += jobs if jobs is not None else [unknown] * (name in reached)
         for row in rows:
             print(f"{row['platform']:<30} {row['state']:<9} {row['says']}")
         failed = [row for row in rows if row["state"] in ("failed", "expiring")]
@@ -106,4 +165,5 @@ with DAG(
         return rows
 
     platforms = list_platforms()
-    log_in.expand(platform=platforms) >> table(platforms)
+    clusters = list_clusters(platforms)
+    [log_in.expand(platform=platforms), find_orphans.expand(platform=clusters)] >> table(platforms, clusters)

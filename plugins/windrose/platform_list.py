@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 VARIABLE = "windrose_platforms"
 
 
 class Platform(TypedDict):
-    """A platform: the id of its connection, and its type in secrets.yaml."""
+    """A platform: the id of its connection, its type in secrets.yaml, and its batch system if it has one."""
 
     id: str
     type: str
+    scheduler: NotRequired[str]
 
 
 def registered_platforms() -> list[Platform]:

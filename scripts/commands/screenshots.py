@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from scripts import generated_secrets, runtime, settings
+from scripts.airflow_api import list_runs
+from scripts.airflow_runs import connect
 from scripts.console import progress, say
 from scripts.developer_tools import ensure_tools
 from scripts.errors import ExitCode, KitError
@@ -16,8 +20,10 @@ PAGES = {
     "home.png": ("/", "", "Health"),
     "dags.png": ("/dags", "", "template-fan-out"),
     "form.png": ("/dags/template-fan-out", "Trigger", "Fail on purpose"),
+    "job.png": ("/dags/hpc-run-one-job/runs/{latest}/tasks/run_job", "", "step 3"),
     "connections.png": ("/connections", "", "hpc-lumi"),
 }
+JOB = "hpc-run-one-job"  # whose last run is shown
 
 
 def run() -> int:
@@ -29,12 +35,16 @@ def run() -> int:
         raise KitError("chromium", "is not on PATH", "install it, or set CHROMIUM to its path")
     FOLDER.mkdir(parents=True, exist_ok=True)
     address = runtime.choose(chosen).address()
-    take_pictures(browser, address, chosen["ADMIN_USER"], generated_secrets.read("admin_password"))
+    runs = list_runs(connect(), JOB, limit=1)
+    if not runs:
+        raise KitError(JOB, "has no run to show", f"make demo, then make trigger DAG={JOB} WAIT=1")
+    password = generated_secrets.read("admin_password")
+    take_pictures(browser, address, chosen["ADMIN_USER"], password, latest=quote(runs[0].dag_run_id))
     say(f"took {len(PAGES)} pictures into docs/images/")
     return ExitCode.DONE
 
 
-def take_pictures(browser: str, address: str, user: str, password: str) -> None:
+def take_pictures(browser: str, address: str, user: str, password: str, *, latest: str) -> None:
     """Drive the browser through the pages."""
     from playwright.sync_api import Error, sync_playwright
 
@@ -48,7 +58,7 @@ def take_pictures(browser: str, address: str, user: str, password: str) -> None:
             page.click("input[type=submit], button[type=submit]")
             page.wait_for_url(lambda url: "login" not in url)
             for name, (path, button, text) in PAGES.items():
-                page.goto(address + path)
+                page.goto(address + path.replace("{latest}", latest))
                 if button:
                     page.get_by_role("button", name=button).first.click()
                 page.get_by_text(text).first.wait_for()

@@ -33,7 +33,9 @@ TUTORIAL = [
     "tutorial-sub-3",
 ]
 # They run what a form says, or copy whatever the platform's account may read and write.
-FOR_ADMIN_AND_OP = re.compile(r".*-run-one-job(-command)?|platform-(command|transfer)")
+FOR_ADMIN_AND_OP = re.compile(
+    r".*-run-one-job(-command)?|platform-(command|transfer)|hpc-(staged-pipeline|container-job)"
+)
 SLOWEST = 10.0  # seconds; Airflow gives up after 30, and a machine for tests is busy
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
