@@ -40,10 +40,10 @@ class Lines:
 
 def lines_of_triggers(monkeypatch: pytest.MonkeyPatch) -> Lines:
     """Keep what triggers write from now on."""
-    from windrose.triggers.slurm import SlurmTrigger
+    from windrose.triggers.slurm import JobTrigger
 
     found = Lines()
-    monkeypatch.setattr(SlurmTrigger, "log", found)
+    monkeypatch.setattr(JobTrigger, "log", found)
     return found
 
 

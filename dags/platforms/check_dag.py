@@ -5,10 +5,10 @@ One task a platform of `secrets.yaml`, named after it, logs in as every task doe
 platform that cannot be used fails its task and the run, with a sentence that says why; so does a certificate that soon
 ends. Without any platform the run is skipped.
 
-One task a platform with `scheduler: slurm` looks through its queue for jobs that Windrose has submitted and no task
-waits for any more: its task has ended, was deleted, or has another job, while nobody could cancel this one. It looks
-again a minute later, and cancels what is still there. Jobs of other people and of other installations, and
-new ones, are left alone.
+One task a platform with `scheduler: slurm`, or of type `firecrest`, looks through its queue for jobs that Windrose has
+submitted and no task waits for any more: its task has ended, was deleted, or has another job, while nobody could cancel
+this one. It looks again a minute later, and cancels what is still there. Jobs of other people and of other
+installations, and new ones, are left alone.
 
 ## Needs
 Platforms in `secrets.yaml`, registered by `make connections`. Types `ssh`, `sftp`, `postgres`, `s3`, `http`, `smtp`,

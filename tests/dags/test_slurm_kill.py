@@ -16,7 +16,8 @@ from airflow.jobs import triggerer_job_runner
 from airflow.sdk.execution_time import task_runner
 from windrose.slurm.model import ClusterError
 from windrose.triggers import slurm as trigger_module
-from windrose.triggers.slurm import SlurmTrigger
+from windrose.triggers.slurm import JobTrigger
+from windrose.triggers.slurm_wait import SlurmWaitTrigger
 
 from tests.slurm_fake import FakeCluster
 from tests.slurm_trigger_support import TOKEN, Lines, lines_of_triggers, run, trigger, until, watched
@@ -45,7 +46,7 @@ def task_states(monkeypatch) -> dict[str, str]:
     return found
 
 
-async def killed(one: SlurmTrigger, *, again: int) -> None:
+async def killed(one: JobTrigger, *, again: int) -> None:
     """Let Airflow's own runner run a trigger, and end it as after a person's click: it sends its cancel each second."""
     runner = triggerer_job_runner.TriggerRunner()
     known = {"id": "x", "dag_id": "dag", "task_id": "job", "run_id": "run", "map_index": -1, "try_number": 1}
@@ -98,3 +99,22 @@ def test_trigger_that_passes_to_another_triggerer_cancels_nothing(cluster, lines
 
     assert cluster.cancelled == []
     assert "another triggerer follows job 77 from now on" in lines.lines
+
+
+def test_killed_task_that_waits_for_its_cluster_cancels_the_job_that_there_may_be(cluster, lines, task_states):
+    async def scene():
+        cluster.seconds = 0.5
+        await killed(SlurmWaitTrigger("hpc-demo", TOKEN, 60.0), again=4)
+        await until(lambda: cluster.cancelled)
+
+    run(scene)
+
+    assert cluster.cancelled == [TOKEN]
+
+
+def test_wait_that_passes_to_another_triggerer_cancels_nothing(cluster, lines, task_states):
+    task_states["job"] = "deferred"
+
+    run(lambda: killed(SlurmWaitTrigger("hpc-demo", TOKEN, 60.0), again=1))
+
+    assert cluster.cancelled == []

@@ -22,17 +22,20 @@ from windrose.slurm.model import AccessError, ClusterError
 
 REQUESTS = 4  # on their way at a time
 LONGEST_WAIT = 60.0  # for a server that asks us to come back later, in one call; then the caller waits
+LONGEST_HINT = 3600.0  # whatever it says, it is asked again after so long
 NO_HINT = 10.0  # seconds, where it does not say how long
 WINDOW = "7d"  # how far back a search for a job goes; servers that know no window look back as far
 Result = TypeVar("Result")
 
 
 class Failed(ClusterError):
-    """An answer that is none: its number, 0 where nothing came, and what the server says."""
+    """An answer that is none: its number, 0 where nothing came, what the server says, how long to leave it alone."""
 
-    def __init__(self, message: str, *, status: int = 0, says: str = "", is_sent: bool = True) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, says: str = "", is_sent: bool = True, seconds: float = 0.0
+    ) -> None:
         super().__init__(message)
-        self.status, self.says, self.is_sent = status, says, is_sent
+        self.status, self.says, self.is_sent, self.seconds = status, says, is_sent, seconds
 
 
 class NotThere(Failed):
@@ -143,7 +146,7 @@ def retry_after(answer: httpx.Response) -> float:
     headers = answer.headers
     said = headers.get("Retry-After") or headers.get("RateLimit-Reset") or ""
     try:
-        return max(float(said), 0.1)
+        return min(max(float(said), 0.1), LONGEST_HINT)
     except ValueError:
         return NO_HINT  # a date: its clock may not be ours
 
@@ -171,9 +174,12 @@ def problem_of(answer: httpx.Response, access: Access) -> ClusterError:
         return Exists(f"{name}: it is there already{quoted}.", status=status, says=says)
     if status == 429:
         wait = f" for {retry_after(answer):.0f} s" if "Retry-After" in answer.headers else ""
-        return Failed(f"{name} gets too many requests, and wants none{wait}.", status=status, says=says)
+        problem = f"{name} gets too many requests, and wants none{wait}."
+        return Failed(problem, status=status, says=says, seconds=retry_after(answer))
     if status == 503:
-        return Failed(f"{name} or {access.system} is not available now{quoted}.", status=status, says=says)
+        problem = f"{name} or {access.system} is not available now{quoted}."
+        seconds = retry_after(answer) if "Retry-After" in answer.headers else 0.0
+        return Failed(problem, status=status, says=says, seconds=seconds)
     return Failed(f"{name} answers {status}{quoted}.", status=status, says=says)
 
 

@@ -171,7 +171,8 @@ class Following:
         tail = {"out": [], "err": []} if self.output.is_full else self.output.kept()
         if self.output.is_full or (not is_good and (self.is_late or self.job.array)):
             tail = await self.tail(watcher, tail)
-        if self.output.is_full:
+        # Of an array nothing was shown yet.
+        if self.output.is_full or self.job.array:
             self.say([marked(name, line) for name, lines in tail.items() for line in lines])
         self.say(self.farewell)
         return {

@@ -33,29 +33,17 @@ class Ended(dict[str, Any]):
         return f"job {self['job_id']}: {self['ended']}"
 
 
-class SlurmTrigger(BaseTrigger):
-    """Follows one job to its end, and fires once that is certain.
+class JobTrigger(BaseTrigger):
+    """A trigger of a task that has a job: cancels it when somebody ends the task."""
 
-    :param job: what `Deferred` has: `platform`, `token`, `job_id` and `folder`, and where wanted `name`, `array`,
-        `deadline` (seconds since 1970 at which the job is cancelled) and `log_mb`.
-    """
-
-    def __init__(self, **job: Any) -> None:  # noqa: ANN401 - checked by Deferred
+    def __init__(self, platform: str, token: str, job_id: str = "") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.job = Deferred(**{"since": time.time(), **job})
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes it of."""
-        return "windrose.triggers.slurm.SlurmTrigger", asdict(self.job)
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the end of the job; as long as it is not certain there is no event."""
-        event = Ended(await Following(self.job, self.log, self.watcher).run())
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        self.platform, self.token, self.job_id = platform, token, job_id
+        self.called = f"job {job_id}" if job_id else "the job that may have been submitted"
 
     def watcher(self) -> Watcher:
         """Return this triggerer's watcher of the platform."""
-        return watcher_of(self.job.platform, open_cluster)
+        return watcher_of(self.platform, open_cluster)
 
     async def on_kill(self) -> None:
         """Cancel the job of a task that somebody has ended.
@@ -71,22 +59,22 @@ class SlurmTrigger(BaseTrigger):
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({work}, timeout=left)
         if not work.done():
-            self.log.warning("job %s is not cancelled yet; still trying", self.job.job_id)
+            self.log.warning("%s is not cancelled yet; still trying", self.called)
         elif problem := failure(work):
-            self.log.warning("job %s could not be cancelled (%s); the hourly check will", self.job.job_id, problem)
+            self.log.warning("%s could not be cancelled (%s); the hourly check will", self.called, problem)
 
     async def kill(self) -> str:
         """Cancel the job, unless its task still waits for it."""
         if await self.is_still_wanted():
-            self.log.info("another triggerer follows job %s from now on", self.job.job_id)
+            self.log.info("another triggerer follows %s from now on", self.called)
             return ""
-        self.log.info("cancelling job %s on %s", self.job.job_id, self.job.platform)
+        self.log.info("cancelling %s on %s", self.called, self.platform)
 
         async def cancel(cluster: Cluster) -> str:
-            return await cluster.cancel(self.job.token, self.job.job_id)
+            return await cluster.cancel(self.token, self.job_id)
 
         found = await self.watcher().act(cancel, CANCEL_LIMIT)
-        self.log.info("job %s is cancelled", found or self.job.job_id)
+        self.log.info("%s is cancelled", f"job {found}" if found else self.called)
         return found
 
     async def is_still_wanted(self) -> bool:
@@ -104,6 +92,27 @@ class SlurmTrigger(BaseTrigger):
             self.log.warning("Airflow does not tell the state of the task: %s", error)
             return False
         return any(state == "deferred" for run in found.values() for state in run.values())
+
+
+class SlurmTrigger(JobTrigger):
+    """Follows one job to its end, and fires once that is certain.
+
+    :param job: what `Deferred` has: `platform`, `token`, `job_id` and `folder`, and where wanted `name`, `array`,
+        `deadline` (seconds since 1970 at which the job is cancelled) and `log_mb`.
+    """
+
+    def __init__(self, **job: Any) -> None:  # noqa: ANN401 - checked by Deferred
+        self.job = Deferred(**{"since": time.time(), **job})
+        super().__init__(self.job.platform, self.job.token, self.job.job_id)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the triggerer makes it of."""
+        return "windrose.triggers.slurm.SlurmTrigger", asdict(self.job)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the end of the job; as long as it is not certain there is no event."""
+        event = Ended(await Following(self.job, self.log, self.watcher).run())
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
 
 async def open_cluster(platform: str) -> Cluster:

@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
+
+from windrose.triggers.slurm import JobTrigger
 
 
-class SlurmWaitTrigger(BaseTrigger):
+class SlurmWaitTrigger(JobTrigger):
     """Fires after some seconds; if the task is killed meanwhile, cancels the job that there may be."""
 
     def __init__(self, platform: str, token: str, seconds: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's
-        self.platform, self.token, self.seconds = platform, token, seconds
+        super().__init__(platform, token)
+        self.seconds = seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow keeps of it."""
@@ -26,13 +28,6 @@ class SlurmWaitTrigger(BaseTrigger):
         await asyncio.sleep(self.seconds)
         yield TriggerEvent({"token": self.token})  # type: ignore[no-untyped-call]  # Airflow's
 
-    async def on_kill(self) -> None:
-        """Cancel the job by its name, if the cluster has it."""
-        from windrose.hooks.slurm import SlurmHook
-
-        if self.token:
-            cluster = await asyncio.to_thread(lambda: SlurmHook(self.platform).cluster())
-            try:
-                await cluster.cancel(self.token)
-            finally:
-                await cluster.close()
+    async def kill(self) -> str:
+        """Cancel the job, if one was about to be submitted."""
+        return await super().kill() if self.token else ""
