@@ -326,6 +326,9 @@ def test_array_is_told_by_its_worst_element_and_its_records(site, slurm):
         return with_cluster(site, lambda cluster: cluster.look([asked]))[job.token]
 
     whole, partly = looks(rows), looks(rows[:2])
+    (folder / "exit.3").unlink()
+    unknown = looks([])
+    (folder / "exit.3").write_text("0\n")
     site.state.faults = [Fault(r"GET /compute/demo/jobs/", status=200, body={"jobs": rows})]
     out, _ = with_cluster(site, lambda cluster: cluster.tail(asked))
 
@@ -333,6 +336,8 @@ def test_array_is_told_by_its_worst_element_and_its_records(site, slurm):
     assert whole.facts.elements == {"COMPLETED": 2, "FAILED": 1}
     assert whole.record == Record(5, 3, 1)
     assert (partly.facts, partly.accounting) == (None, "it knows 2 of 3 elements")
+    # Those that have written theirs say nothing of those that have not.
+    assert (unknown.facts, unknown.record) == (None, None)
     assert out == ["I am 2"]
 
 

@@ -165,6 +165,11 @@ def outcome(happened, retry_states=result.RETRY_STATES):
         (["done: 3 files"], "done: 3 files"),
         (["NaN"], "NaN"),
         (["{broken"], "{broken"),
+        # What neither the way to Airflow nor a database takes as JSON stays text.
+        (["[" * 4000], "[" * 4000),
+        (["1e999"], "1e999"),
+        ([r'"\ud800"'], r'"\ud800"'),
+        ([r'{"a": "\u0000"}'], r'{"a": "\u0000"}'),
         (["  "], None),
         ([], None),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from windrose.slurm import intent as intents
 from windrose.slurm import job_values, script_files
 from windrose.slurm.intent import Intent, Now, Step
 from windrose.slurm.script import ScriptError
+from windrose.slurm.task_record import TaskRecord
 
 FIRST = Now(max_tries=2, retries=2, clears=0)
 
@@ -36,6 +38,8 @@ def record(now: Now = FIRST, **changed: Any) -> Intent:
         pytest.param(record(held=True), Now(2, 1, 0), Step.ATTACH, id="killed, and fewer retries in the file"),
         pytest.param(record(), Now(2, 2, 4), Step.ATTACH, id="other tasks of the run cleared"),
         pytest.param(record(), Now(3, 2, 1), Step.REPLACE, id="cleared"),
+        pytest.param(record(), Now(3, 2, 0), Step.REPLACE, id="cleared, and the run left as it is"),
+        pytest.param(record(ended="well"), Now(3, 2, 0), Step.SUBMIT, id="the same after success"),
         pytest.param(record(held=True), Now(3, 2, 1), Step.REPLACE, id="cleared while it ran, the executor said so"),
         pytest.param(record(held=True), Now(2, 2, 1), Step.REPLACE, id="cleared while it ran, and its process killed"),
         pytest.param(record(), Now(2, 1, 1), Step.REPLACE, id="cleared with fewer retries, which add up to the same"),
@@ -143,3 +147,25 @@ def test_values_from_a_form_mean_what_they_say() -> None:
 def test_value_that_cannot_be_meant_is_told(call: Any, sentence: str) -> None:
     with pytest.raises(ScriptError, match=re.escape(sentence)):
         call()
+
+
+@pytest.mark.parametrize(
+    ("states", "is_ended"),
+    [
+        ({"run": {"job": "running"}}, False),
+        ({"run": {"job": "up_for_retry"}}, False),
+        ({"run": {"job": None}}, False),
+        ({"run": {"job": "restarting"}}, True),
+        ({"run": {"job": "failed"}}, True),
+        ({"run": {"job": "success"}}, True),
+        ({}, True),
+    ],
+)
+def test_process_that_is_stopped_between_two_tries_leaves_its_job_to_the_next(states, is_ended) -> None:
+    ti = SimpleNamespace(
+        dag_id="d", task_id="job", run_id="run", map_index=-1, max_tries=1, task=SimpleNamespace(retries=1)
+    )
+    ti.get_task_states = lambda **asked: states
+    context: Any = {"ti": ti, "task_state_store": {}, "dag_run": SimpleNamespace(clear_number=0)}
+
+    assert TaskRecord(context).is_ended_by_somebody() is is_ended

@@ -66,3 +66,12 @@ def test_kept_lines_are_few_and_fit_into_what_is_stored():
 
     assert bounded(many) == many[-KEPT_LINES:]
     assert (len(bounded(long)), 8 * 4001 <= KEPT_BYTES < 9 * 4001) == (8, True)
+
+
+def test_last_lines_that_are_held_for_a_job_are_bounded_in_bytes():
+    log = JobLog(10**9)
+
+    for _ in range(50):
+        log.add(b"x" * 3000 + b"\n" + b"y\n", b"")
+
+    assert sum(map(len, log.streams["out"].last)) <= KEPT_BYTES

@@ -121,6 +121,18 @@ def test_array_is_whole_only_when_all_its_elements_are_known(node: LoginNode) ->
     assert (whole.facts.state, dict(whole.facts.elements)) == ("TIMEOUT", {"COMPLETED": 1, "FAILED": 1, "TIMEOUT": 1})
 
 
+def test_queue_that_has_forgotten_an_element_does_not_tell_how_the_array_ended(node: LoginNode) -> None:
+    asked = rows(node, TOKEN, "5", array=True)
+    node.says("queue", f"5|1|COMPLETED|None|0:40|demo|{NAME}\n")
+    Path(asked.folder, "elements").write_text("2\n")
+    for i, code in enumerate((1, 0)):
+        Path(asked.folder, f"exit.{i}").write_text(f"{code}\n")
+
+    seen = look(node, asked)[TOKEN]
+
+    assert (seen.facts, seen.record) == (None, Record(1, 2, 1))
+
+
 def test_tail_of_an_array_is_that_of_the_element_that_failed(node: LoginNode) -> None:
     asked = rows(node, TOKEN, "5", array=True)
     for i, code in enumerate((0, 3, 0)):

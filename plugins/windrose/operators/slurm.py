@@ -26,7 +26,7 @@ from windrose.slurm import intent as intents
 from windrose.slurm import job_values, refusals, result, script_files, staging, submitting
 from windrose.slurm import script as batch_script
 from windrose.slurm.intent import Intent, Step
-from windrose.slurm.locks import submit_slot
+from windrose.slurm.locks import NoSlot, submit_slot
 from windrose.slurm.model import Cluster, ClusterError, Job, Platform, Refused, Submitted
 from windrose.slurm.resources import Number, Resources
 from windrose.slurm.submitting import Later
@@ -197,7 +197,10 @@ class SlurmOperator(BaseOperator):
         with self.in_hand(context) as record:
             later = self.take_up(record)
             if later is None and not record.known.job_id:
-                later = self.submit(context, record.known)
+                try:
+                    later = self.submit(context, record.known)
+                except (NoSlot, ClusterError) as error:
+                    later = Later(str(error))
             record.let_go()
             if later is not None:
                 self.wait(later, since, waits)
@@ -252,6 +255,8 @@ class SlurmOperator(BaseOperator):
                 self.cancel(earlier)
             except ClusterError as error:
                 return Later(str(error))
+            except AirflowFailException as error:  # its platform is gone: nobody can be asked there any more
+                self.log.warning("job %s is not cancelled: %s", what, error)
         if earlier is not None and record.step is Step.ATTACH:
             what = f"job {earlier.job_id}" if earlier.job_id else f"the submit of {earlier.name}"
             self.log.info("%s: going on with %s, where an earlier try has left it", earlier.platform, what)
@@ -266,10 +271,7 @@ class SlurmOperator(BaseOperator):
         job = self.job(context, known, platform)
         with submit_slot(platform.id, platform.slots, tell=self.log.info):
             if self.inputs:
-                try:
-                    folder = self.on_cluster(platform.id, lambda cluster: cluster.folder_of(known.token))
-                except ClusterError as error:
-                    return Later(str(error))
+                folder = self.on_cluster(platform.id, lambda cluster: cluster.folder_of(known.token))
                 self.staged(staging.stage_in, self.inputs, posixpath.join(folder, WORK))
             tell, is_stopped = self.log.warning, lambda: self.is_killed
             answer = self.on_cluster(

@@ -254,7 +254,8 @@ def whole(
     facts: Facts | None, record: Record | None, accounting: str, count: int
 ) -> tuple[Facts | None, Record | None, str]:
     """Return what is known of a whole array: nothing is certain of it as long as some of its elements are missing."""
-    if facts is not None and facts.source == "accounting" and (known := sum(facts.elements.values())) < count:
+    # The queue forgets elements that have ended, so its word for an end counts no more than accounting's.
+    if facts is not None and facts.state in ENDED and (known := sum(facts.elements.values())) < count:
         facts, accounting = None, f"it knows {known} of {count} elements"
     if record is not None and record.elements < count:
         record = None

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from windrose.slurm import firecrest_jobs as jobs
+from windrose.slurm.answers import whole
 from windrose.slurm.firecrest_access import access_of
 from windrose.slurm.firecrest_client import WINDOW, Api, Failed, NotThere
 from windrose.slurm.firecrest_files import Files, Listed
@@ -40,6 +41,7 @@ PAUSE = 20.0  # until somebody who could not find out asks again
 SINGLES = 8  # jobs that are asked for on their own in one look, because the listing does not reach back to them
 TURN = 100  # jobs whose files are read in one look: each takes up to three requests
 RECORDS = 16  # of an array, read in one look
+ARRAYS = 200  # whose records are remembered
 LAST = 64 * 1024  # bytes that the last lines are looked for in
 CANCELLED = "cancelled"  # a file in the folder: the job is not to be submitted, and does nothing if it starts
 ID = re.compile(r"(\d+)\n")
@@ -101,6 +103,9 @@ class FirecrestCluster:
         except ClusterError:
             await self.note_refusal(folder, attempt)  # nothing was submitted: the next try need not wait
             raise
+        if await self.age(folder, attempt) > LONGEST_SUBMIT / 3:
+            await self.note_refusal(folder, attempt)
+            return Unsure("the API is slow", PAUSE)  # somebody else may take over before its answer comes
         return await self.begin(job, folder, attempt)
 
     async def make_folder(self, folder: str) -> bool:
@@ -169,6 +174,13 @@ class FirecrestCluster:
         job_id = str(answer.get("jobId") or "")
         if not job_id.isdigit():
             return Unsure("the API took the job, but did not say its id", PAUSE)
+        known = ""
+        with suppress(ClusterError):
+            known = await self.stored_id(folder)
+        if known and known != job_id:
+            # The first one that is written down is the one.
+            await self.cancel_one(job.token, job_id)
+            return Submitted(known, folder, fresh=False)
         await self.store_id(folder, job_id)
         return Submitted(job_id, folder, fresh=True)
 
@@ -210,7 +222,7 @@ class FirecrestCluster:
     async def look(self, asked: Sequence[Asked]) -> dict[str, Seen]:
         """Look at many jobs at once; return what was seen of each, by token.
 
-        A job that has ended is left out while its files cannot be read, or have no turn.
+        A job that has ended is left out while its files cannot be read, or have no turn; that hides none of the others.
         """
         if not asked:
             return {}
@@ -229,7 +241,7 @@ class FirecrestCluster:
         )
         seen |= {each.token: one for each, one in zip(turn, found, strict=True) if isinstance(one, Seen)}
         for error in found:
-            if isinstance(error, BaseException) and (not seen or not isinstance(error, Failed)):
+            if isinstance(error, BaseException) and (not seen or not isinstance(error, ClusterError)):
                 raise error
         return seen
 
@@ -268,7 +280,9 @@ class FirecrestCluster:
             return nothing_new
         record = await self.record(asked, there)
         if asked.array:
-            facts, accounting = await self.whole(asked, facts, accounting, there)
+            said = (await self.files.text(f"{asked.folder}/elements")).strip() if "elements" in there else ""
+            if said.isdigit():
+                facts, record, accounting = whole(facts, record, accounting, int(said))
             return replace(nothing_new, facts=facts, record=record, accounting=accounting)
         out = await self.files.news(f"{asked.folder}/out", asked.out, there.get("out"))
         err = await self.files.news(f"{asked.folder}/err", asked.err, there.get("err"))
@@ -283,21 +297,11 @@ class FirecrestCluster:
             more=out.more or err.more,
         )
 
-    async def whole(
-        self, asked: Asked, facts: Facts | None, accounting: str, there: Container[str]
-    ) -> tuple[Facts | None, str]:
-        """Return an array's facts; while accounting does not know all its elements, its end is none."""
-        if facts is None or facts.state not in jobs.ENDED or "elements" not in there:
-            return facts, accounting
-        count = (await self.files.text(f"{asked.folder}/elements")).strip()
-        known = sum(facts.elements.values()) or 1
-        if count.isdigit() and known < int(count):
-            return None, f"it knows {known} of {count} elements"
-        return facts, accounting
-
     async def record(self, asked: Asked, there: dict[str, Listed]) -> Record | None:
         """Return what the job wrote as it ended; of an array, as far as it has been read."""
-        known = self.records.setdefault(asked.token, {})
+        known = self.records[asked.token] = self.records.pop(asked.token, {})  # the latest at the end
+        while len(self.records) > ARRAYS:
+            del self.records[next(iter(self.records))]
         names = {name: found.modified for name, found in there.items() if re.fullmatch(r"exit\.\d+", name)}
         for name in [name for name in known if names.get(name) != known[name][0]]:
             del known[name]

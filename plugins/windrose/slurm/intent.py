@@ -4,11 +4,11 @@ The record outlives tries, workers and the whole stack, and goes with the run: a
 under the same id has none. A retry must find its job again by it, while a clear by a person must begin a new one.
 Airflow tells a task nothing of which of the two it was, so the record keeps what they change:
 
-- a clear raises `clear_number` of the run, whichever of its tasks was meant; a retry leaves it. So where it is the
-  same, nothing was cleared, even if somebody has changed `retries` in the DAG file meanwhile;
-- where it is another, a clear of this very task has raised `max_tries` as well, unless it was running at that time.
-  Hence `held`: whether a process had the task in hand when it was last heard of. A process that ends in an orderly way
-  lets go first. Only one that was killed does not; and if a clear came in that moment, it is taken to have been ours.
+- a clear of this very task raises its `max_tries`, unless it was running at that time; nothing else does;
+- a clear of anything in the run raises the run's `clear_number`, where it starts the run again; a retry leaves it. So
+  where that is another, this task may have been meant, too: if `retries` was changed in the DAG file, which can hide
+  the first sign, or if a process had the task in hand when it was last heard of (`held`). One that ends in an orderly
+  way lets go first. Only one that was killed does not; and if a clear came then, it is taken to have been ours.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def next_step(intent: Intent | None, now: Now) -> Step:
 
 def was_cleared(intent: Intent, now: Now) -> bool:
     """Say whether a person has cleared the task since its record was written, or may have."""
-    if intent.clears == now.clears:
-        return False
-    return intent.held or (intent.max_tries, intent.retries) != (now.max_tries, now.retries)
+    if intent.max_tries != now.max_tries:
+        return True
+    return intent.clears != now.clears and (intent.held or intent.retries != now.retries)
 
 
 def begin(platform: str, dag_id: str, task_id: str, now: Now) -> Intent:

@@ -59,6 +59,8 @@ class Stream:
             lines += self.ended(self.begun)
             self.begun = ""
         self.last.extend(lines)
+        if lines and sum(map(len, self.last)) > KEPT_BYTES:
+            self.last = deque(bounded(list(self.last)), maxlen=KEPT_LINES)
         return lines
 
     def ended(self, line: str, *, is_cut: bool = False) -> list[str]:

@@ -98,6 +98,10 @@ def last_words(lines: Sequence[str]) -> Any:  # noqa: ANN401 - JSON
     if not line:
         return None
     try:
-        return json.loads(line, parse_constant=str)  # NaN is no JSON, and no database would take it
-    except ValueError:
+        found = json.loads(line, parse_constant=str)  # NaN is no JSON, and no database would take it
+        text = json.dumps(found, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (ValueError, RecursionError):
         return line
+    # Nor would it take this sign.
+    return line if "\\u0000" in text else found

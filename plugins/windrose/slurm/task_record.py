@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 XCOM = "slurm_job"  # which job is this task's at present; the hourly sweep in platform-check reads it
+BY_SOMEBODY = {"success", "failed", "skipped", "upstream_failed", "removed", "restarting"}
 SHOWN = ("platform", "token", "job_id", "name", "folder")
 
 
@@ -73,4 +74,6 @@ class TaskRecord:
         found = self.ti.get_task_states(
             dag_id=self.ti.dag_id, map_index=self.ti.map_index, task_ids=[self.ti.task_id], run_ids=[self.ti.run_id]
         )
-        return "running" not in [state for tasks in found.values() for state in tasks.values()]
+        states = [state for tasks in found.values() for state in tasks.values()]
+        # Without any, the run was deleted. Between two tries, the job waits for the next one.
+        return not states or any(state in BY_SOMEBODY for state in states)

@@ -107,8 +107,13 @@ class Watcher:
 
     async def act_once(self, what: Callable[[Cluster], Awaitable[Answer]], cluster: Cluster) -> Answer:
         """Do it, while few others do something."""
-        async with self.few, asyncio.timeout(ACT_LIMIT):
-            answer = await what(cluster)
+        try:
+            async with self.few, asyncio.timeout(ACT_LIMIT):
+                answer = await what(cluster)
+        finally:
+            if cluster is not self.cluster:
+                # It was lost meanwhile; this may have connected it once more.
+                await self.close(cluster)
         self.back()
         return answer
 
