@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 
 from scripts import demo, registration, runtime, settings
 from scripts.console import progress, say
@@ -34,12 +35,17 @@ def start(stack: Runtime) -> int:
     progress("starting the demo cluster")
     try:
         demo.write_platforms(*stack.start_demo())
+        plan = registration.read_plan(stack)
+        answer = registration.register(stack, plan)
     except KitError:
         if not was_there:
-            demo.forget()  # else `make up` would try the same again
+            # All or nothing; `make up` would try the same again, too.
+            with suppress(KitError):
+                stack.stop_demo()
+            demo.forget()
+            shutil.rmtree(demo.FOLDER, ignore_errors=True)
         raise
-    plan = registration.read_plan(stack)
-    tell(stack, plan, registration.register(stack, plan))
+    tell(stack, plan, answer)
     names = [platform.id for platform in demo.platforms_of(plan)]
     for name in sorted(demo.IDS.keys() - set(names)):
         say(f"{name}: secrets.yaml names it, so it stays as that says")

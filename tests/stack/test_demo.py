@@ -174,3 +174,15 @@ def test_end_leaves_nothing_and_touches_nothing(demo: Stack) -> None:
     assert (names, networks) == ("", "")
     assert not (demo.folder / ".windrose" / "demo").exists()
     assert "there is no demo cluster here" in demo.make("demo", "DOWN=yes").stdout
+
+
+def test_demo_that_is_refused_leaves_nothing(demo: Stack, platforms: PlatformFile) -> None:
+    platforms.content = {"platforms": {"web": {"page": {"type": "http", "address": "https://example.org"}}}}
+    platforms.register()
+    platforms.path.unlink()
+
+    done = demo.make("demo")
+
+    assert "but Airflow still holds what it described: web-page" in done.stderr
+    assert ("slurm-demo" in demo.services(), (demo.folder / ".windrose" / "demo").exists()) == (False, False)
+    demo.api("DELETE", "connections/web-page")

@@ -7,7 +7,10 @@ import pytest
 from tests.engine_support import Stack
 from tests.stack.test_dags import LIBRARY
 
-RUN_BY = {"test_dags", "test_tutorial", "test_templates", "test_platform_dags", "test_container_jobs", "test_janitor"}
+RUN_BY = {
+    *("test_dags", "test_tutorial", "test_templates", "test_platform_dags", "test_container_jobs", "test_janitor"),
+    "test_hpc",
+}
 
 
 def test_every_shipped_dag_has_ended_well(stack: Stack, request: pytest.FixtureRequest) -> None:
