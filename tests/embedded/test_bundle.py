@@ -26,6 +26,7 @@ ALONE = (
     'ip link set lo up; exec "$@"',
     "sh",
 )
+# Without namespaces of its own, a test cannot take the network away; WHY_NOT says what this machine lacks.
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "nothing")
 
 

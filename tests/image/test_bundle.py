@@ -17,6 +17,7 @@ from tests.offline_support import CACHES, Offline, make_checkout, offline_engine
 
 PACKAGES_BEFORE: list[str] = []
 WHY_NOT = why_not_offline("dockerd")
+# Without namespaces of its own, a test cannot take the network away; WHY_NOT says what this machine lacks.
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT or "nothing")
 
 

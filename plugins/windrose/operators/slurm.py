@@ -238,7 +238,7 @@ class SlurmOperator(BaseOperator):
                 record.known.ended = "badly"
             record.let_go()
             raise
-        except Exception:
+        except Exception:  # whatever it was, it goes on its way
             with suppress(Exception):  # what has happened is to be told, not this
                 record.let_go()
             raise

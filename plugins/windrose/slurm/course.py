@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from windrose.slurm.model import Seen
+from windrose.slurm.pace import REMIND
 from windrose.slurm.states import History, Kind, Verdict, judge
 
 SETTLE = 20.0  # seconds between two sentences about the same state: reasons and counts go back and forth
 DOUBT = 60.0  # seconds for which nobody may know a job before that is told
-REMIND = 3600.0
 
 
 class Course:

@@ -12,6 +12,7 @@ from windrose.slurm.course import Course
 from windrose.slurm.followed import Followed, WatcherEnded
 from windrose.slurm.job_log import LONGEST_LINE, JobLog, bounded, marked, readable
 from windrose.slurm.model import Asked, Cluster, Facts, Seen
+from windrose.slurm.pace import REMIND
 from windrose.slurm.watcher import Watcher
 
 LATE = 90.0  # seconds after which a trigger does not begin to follow a job, but goes on after a restart
@@ -21,7 +22,6 @@ CANCEL_LIMIT = 3600.0  # for as long as a cancel is tried again; after that the 
 END_LIMIT = 600.0  # between a cancel and the job's end, which may have much to tidy up
 PATIENCE = 60.0
 AGAIN = 5.0
-REMIND = 3600.0
 
 
 class Log(Protocol):
@@ -115,6 +115,7 @@ class Following:
             # More output may be on its way, of which the log still takes some.
             return self.course.is_ended and not (seen.more and not followed.is_deaf)
         except Exception:
+            # A mistake of ours must not end a task whose job goes on; it is told with its traceback, once an hour.
             if time.monotonic() - self.mistake_at > REMIND:
                 self.mistake_at = time.monotonic()
                 self.log.exception("a mistake of windrose with what was seen of job %s; looking again", self.job.job_id)

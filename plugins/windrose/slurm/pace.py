@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+REMIND = 3600.0  # seconds between two sentences in a log about a trouble that lasts
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:

@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 
 from windrose.slurm.followed import Followed
 from windrose.slurm.model import AccessError, Asked, Cluster, ClusterError
-from windrose.slurm.pace import Pace
+from windrose.slurm.pace import REMIND, Pace
 
 OPEN_LIMIT = 60.0  # seconds for Airflow to tell the connection
 LOOK_LIMIT, ACT_LIMIT = 900.0, 300.0  # whatever the cluster's own limits are: nothing here waits for ever
 CLOSE_LIMIT = 10.0
 ACTS_AT_ONCE = 3  # cancels and tails beside the look; sites count channels, and people
-REMIND = 3600.0
 GOES_ON = "The job goes on meanwhile"
 TROUBLE = (ClusterError, TimeoutError, OSError)  # anything else is a mistake of ours
 SOON = 0.25  # of its pause: what is due that soon is asked with the rest
