@@ -36,7 +36,7 @@ def computed_options(settings: Settings, port: int) -> dict[str, dict[str, str]]
     """Return the options that follow from where this clone lies and what the machine gives."""
     return {
         "core": {
-            "executor": "LocalExecutor",
+            "executor": "windrose.local_executor.LocalExecutor",
             "parallelism": str(embedded_machine.parallelism(settings)),
             "dags_folder": str(ROOT / "dags"),
             "plugins_folder": str(ROOT / "plugins"),

@@ -40,7 +40,7 @@ def airflow_config(settings: Settings, limits: Limits) -> str:
     """Return what the settings say to Airflow, as a configuration file over config/airflow.cfg."""
     sections = {
         "core": {
-            "executor": "CeleryExecutor" if settings.uses_celery else "LocalExecutor",
+            "executor": "CeleryExecutor" if settings.uses_celery else "windrose.local_executor.LocalExecutor",
             "parallelism": str(limits.parallelism),
         },
         "celery": {"worker_concurrency": str(limits.tasks_per_worker)},

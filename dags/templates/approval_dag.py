@@ -26,27 +26,9 @@ The return value of `report`: `{"samples": 1000, "way": "full_run"}`. Who answer
 
 from datetime import timedelta
 
-from airflow.providers.standard.exceptions import HITLTimeoutError
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLBranchOperator
-from airflow.sdk import (
-    DAG,
-    Context,
-    ExceptionRetryPolicy,
-    Param,
-    RetryAction,
-    RetryRule,
-    TriggerRule,
-    get_current_context,
-    task,
-)
+from airflow.sdk import DAG, Context, Param, TriggerRule, get_current_context, task
 from windrose.notifications import Notifier
-
-# Airflow 3.3 fails a task at times that is answered at once; asking again mends that. Time that is up is no such case.
-ASKING = {
-    "retries": 2,
-    "retry_delay": timedelta(seconds=2),
-    "retry_policy": ExceptionRetryPolicy([RetryRule(HITLTimeoutError, RetryAction.FAIL)]),
-}
 
 
 def wait_as_the_form_says(context: Context) -> None:
@@ -93,7 +75,6 @@ with DAG(
         body="{{ ti.xcom_pull(task_ids='propose') }}",
         notifiers=[Notifier()],
         pre_execute=wait_as_the_form_says,
-        **ASKING,
     )
     choose_size = HITLBranchOperator(
         task_id="choose_size",
@@ -103,7 +84,6 @@ with DAG(
         options_mapping={"Trial run": "trial_run", "Full run": "full_run"},
         defaults=["Trial run"],
         pre_execute=wait_as_the_form_says,
-        **ASKING,
     )
 
     @task

@@ -25,16 +25,11 @@ Nothing. Files are looked for in `data/` of this folder.
 The return value of `read`: the text of the file.
 """
 
-from datetime import timedelta
-
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from windrose.data_folder import data_folder
 from windrose.sensors.data_file import DataFileSensor
-
-# Airflow 3.3 fails a deferred task at times whose trigger fires at once; a second try finds what it waited for.
-DEFERRED = {"retries": 2, "retry_delay": timedelta(seconds=2)}
 
 with DAG(
     dag_id="template-sensor",
@@ -78,7 +73,6 @@ with DAG(
     wait_for_time = DateTimeSensorAsync(
         task_id="wait_for_time",
         target_time="{{ dag_run.run_after + macros.timedelta(seconds=params.deliver_after) }}",
-        **DEFERRED,
     )
 
     @task
@@ -98,7 +92,6 @@ with DAG(
         task_id="wait_for_file",
         filepath="{{ params.file }}",
         seconds="{{ 3 if params.fail else params.give_up_after }}",
-        **DEFERRED,
     )
 
     @task

@@ -9,6 +9,23 @@ import pytest
 from tests.engine_support import Stack, eventually, run
 
 NOTICED_WITHIN = 180
+# Tasks that have hardly deferred themselves when their triggers fire.
+QUICK = """
+from datetime import timedelta
+from airflow.sdk import DAG, BaseOperator
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+
+class Quick(BaseOperator):
+    def __init__(self, number, **words):
+        super().__init__(**words)
+    def execute(self, context):
+        self.defer(trigger=TimeDeltaTrigger(timedelta(0)), method_name="go_on")
+    def go_on(self, context, event=None):
+        pass
+
+with DAG("own-quick", schedule=None, is_paused_upon_creation=False):
+    Quick.partial(task_id="quick", retries=0).expand(number=list(range(100)))
+"""
 API_SERVER_IS_AWAY = 15
 
 
@@ -51,6 +68,18 @@ def test_running_task_survives_the_api_server(stack: Stack, killed_run: str) -> 
     assert (stopped.returncode, started.returncode) == (0, 0)
     eventually(lambda: stack.health("airflow-apiserver") == "healthy", within=60)
     assert (stack.result(path), stack.tasks(path)["sleep"]["try_number"]) == ("success", 1)
+
+
+def test_tasks_go_on_however_soon_their_triggers_fire(stack: Stack, killed_run: str) -> None:
+    file = stack.write_dag("quick_dag.py", QUICK)
+    eventually(lambda: "own-quick" in stack.dag_ids(), within=60)
+
+    paths = [stack.trigger("own-quick") for _ in range(2)]
+
+    assert [stack.result(path, within=150) for path in paths] == ["success", "success"]
+    file.unlink()
+    eventually(lambda: "own-quick" not in stack.dag_ids(), within=60)
+    stack.api("DELETE", "dags/own-quick")
 
 
 def test_task_that_takes_too_much_fails_alone(stack: Stack, killed_run: str) -> None:

@@ -20,7 +20,9 @@ def config(folder: Path, text: str) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize(("word", "executor"), [("local", "LocalExecutor"), ("celery", "CeleryExecutor")])
+@pytest.mark.parametrize(
+    ("word", "executor"), [("local", "windrose.local_executor.LocalExecutor"), ("celery", "CeleryExecutor")]
+)
 def test_executor_follows_the_setting(tmp_path: Path, word: str, executor: str) -> None:
     assert config(tmp_path, f"EXECUTOR={word}\n")["core"]["executor"] == executor
 

@@ -40,7 +40,6 @@ class DagOperator(TriggerDagRunOperator):
     """
 
     def __init__(self, *, run_dag_id: str, python_callable: Condition | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - BaseOperator's
-        # Retries: Airflow 3.3 fails a deferred task at times whose trigger fires at once.
         own = {"retries": 2, "retry_delay": timedelta(seconds=5), "poke_interval": POLL_SECONDS}
         waiting = {"wait_for_completion": True, "deferrable": True}
         super().__init__(trigger_dag_id=run_dag_id, **{**own, **kwargs, **waiting})
