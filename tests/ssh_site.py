@@ -39,7 +39,7 @@ class Site:
         self.home = folder / "home"
         self.home.mkdir()
         (self.home / ".bash_profile").write_text('PATH="$HOME/bin:$PATH"\nexport SITE_SCRATCH="$HOME"\n')
-        self.at_once = self.most_at_once = 0
+        self.logins = self.at_once = self.most_at_once = 0
         self.ports: dict[str, int] = {}
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -95,12 +95,13 @@ class Site:
 
 
 class Door(asyncssh.SSHServer):
-    """Counts who is inside."""
+    """Counts who comes, and who is inside; somebody may still be leaving when the next test begins."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.site.logins += 1
         self.site.at_once += 1
         self.site.most_at_once = max(self.site.most_at_once, self.site.at_once)
 
