@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,13 +113,21 @@ def write_bytes(argv: Sequence[str], pieces: Iterable[bytes]) -> None:
                     if process.stdin:
                         process.stdin.write(piece)
             except BrokenPipeError:
-                pass  # it has stopped reading; its own words say why
+                close_quietly(process)  # it has stopped reading; its own words say why
             except BaseException:
                 process.kill()
+                close_quietly(process)
                 raise
         output.seek(0)
         if process.returncode != 0:
             raise CommandFailed(list(argv), process.returncode, output.read().decode("utf-8", "replace"))
+
+
+def close_quietly(process: subprocess.Popen[bytes]) -> None:
+    """Close the input of a program that reads no more: what is left for it would be an error of its own."""
+    with suppress(OSError):
+        if process.stdin:
+            process.stdin.close()
 
 
 def interactive(

@@ -16,6 +16,7 @@ FOLDER = ROOT / "tests" / "ssh_server"
 LABEL = "windrose-test.ssh-servers"  # its value: the project that the servers stand beside
 USER = "researcher"
 READY = "Server listening on"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"  # the last one that a server makes
 
 
 def ensure_image() -> str:
@@ -74,7 +75,7 @@ class Server:
         self.exec("sh", "-c", "rm /etc/ssh/ssh_host_*")
         starts = self.log().count(READY)
         run("docker", "restart", "--time=1", self.id)
-        eventually(lambda: self.log().count(READY) > starts, within=20, pause=0.1)
+        eventually(lambda: self.log().count(READY) > starts, within=60, pause=0.1)
 
     def admit(self, *public_keys: Path) -> None:
         """Let the owners of these keys in, and nobody else."""
@@ -110,7 +111,10 @@ class Servers:
         alias: str = "",
         network: str = "",
     ) -> Server:
-        """Start a server that is reached by its name (and an alias), and return when it listens."""
+        """Start a server that is reached by its name (and an alias), and return when it listens.
+
+        One that is told how to behave may never listen: it has its host keys by then.
+        """
         if name in self.running:
             return self.running[name]
         folder = self.folder / name
@@ -124,8 +128,11 @@ class Servers:
         options += [f"--network-alias={alias}"] if alias else []
         options += [f"--volume={folder}:/etc/ssh/login:ro", "--memory=256m"]
         server = Server(name, run("docker", "run", "--detach", *options, self.image, *how).stdout.strip(), folder)
-        if not how:
-            eventually(lambda: READY in server.log(), within=20, pause=0.1)
+        if how:  # it does not say that it listens, if it ever does
+            has_keys = ("docker", "exec", server.id, "test", "-s", HOST_KEY)
+            eventually(lambda: run(*has_keys, check=False).returncode == 0, within=60, pause=0.1)
+        else:
+            eventually(lambda: READY in server.log(), within=60, pause=0.1)
         if password:
             server.exec("chpasswd", "--crypt-method=SHA512", stdin=f"{USER}:{password}\n")
         self.running[name] = server

@@ -21,11 +21,11 @@ LAST_WORDS = 3.0
 # path. The second group waits for the end of our connection, and then ends the first: whether the task was killed, its
 # machine died or the network broke, nothing goes on over there.
 WRAPPER = """
-exec 3<&0
+exec 3<&0 4>&2 2>/dev/null  # what bash itself says of its jobs is nobody's output
 set -m
-bash -lc "$1" </dev/null &
+bash -lc "$1" </dev/null 2>&4 4>&- &
 job=$!
-exec 2>/dev/null  # what bash itself says of its jobs is nobody's output
+exec 4>&-
 { cat <&3; kill -TERM -- "-$job"; sleep 5; kill -KILL -- "-$job"; } >/dev/null &
 guard=$!
 wait "$job"

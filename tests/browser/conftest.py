@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from scripts.tiers import find_browser
-from tests.engine_support import Stack, describe, running_stack
+from tests.engine_support import Stack, describe, eventually, running_stack
 
+DAG = "tutorial-hello-world"  # that the tests look for
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -27,6 +28,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     folder = tmp_path_factory.mktemp("browser") / "clone"
     with running_stack(folder, "windrose-test-browser", MEMORY_MB="6000") as stack:
         stack.up()
+        # The stack is healthy before it has read its DAGs.
+        eventually(lambda: DAG in stack.dag_ids(), within=120)
         yield stack
         if request.session.testsfailed:
             print(describe(stack))

@@ -7,11 +7,10 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import DAG
 from tests.engine_support import Stack
 
 expect.set_options(timeout=30_000)
-
-DAG = "tutorial-hello-world"
 
 
 def log_in(page: Page, password: str) -> None:

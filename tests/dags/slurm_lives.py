@@ -41,7 +41,7 @@ class Counting:
             return Unsure("Nobody knows yet.", 200.0)
         fresh = job.token not in self.jobs
         if self.mood == "slow":
-            await asyncio.sleep(6)
+            await asyncio.sleep(20)
         job_id = self.jobs.setdefault(job.token, str(100 + len(self.jobs)))
         if self.mood == "deadly":
             raise Gone
@@ -224,7 +224,7 @@ def mapped_tasks_have_a_job_each():
 
 @life
 def execution_timeout_while_it_submits():
-    one = Counted("late", execution_timeout=timedelta(seconds=3)).in_mood("slow").try_it()
+    one = Counted("late", execution_timeout=timedelta(seconds=10)).in_mood("slow").try_it()
     return one.try_it().told()
 
 

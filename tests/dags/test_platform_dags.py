@@ -227,14 +227,13 @@ def test_command_that_takes_too_long_is_ended_over_there(login, tmp_path):
     from airflow.sdk.exceptions import AirflowFailException
 
     login()
-    begun = time.monotonic()
 
-    with pytest.raises(AirflowFailException, match=r"longer than 0\.02 minutes and was ended"):
-        operator(platform="hpc", command=f"echo $$ > {tmp_path}/pid; sleep 300", minutes=0.02).execute({})
+    with pytest.raises(AirflowFailException, match=r"longer than 0\.1 minutes and was ended"):
+        operator(platform="hpc", command=f"echo $$ > {tmp_path}/pid; sleep 300", minutes=0.1).execute({})
 
-    pid = int((tmp_path / "pid").read_text())
+    pid, end = int((tmp_path / "pid").read_text()), time.monotonic() + 10
     while is_alive(pid):
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() < end
         time.sleep(0.1)
 
 

@@ -183,7 +183,7 @@ def test_log_that_is_full_says_where_the_file_is_and_shows_the_end(cluster, line
 
 
 def test_full_log_whose_end_cannot_be_had_tells_no_other_lines_for_it(cluster, lines, monkeypatch):
-    monkeypatch.setattr(following, "TAIL_LIMIT", 0.1)
+    monkeypatch.setattr(following, "TAIL_LIMIT", 1.0)
 
     async def then():
         cluster.jobs[TOKEN].out = b"line\n" * 1000

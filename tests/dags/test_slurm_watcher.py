@@ -341,7 +341,7 @@ def test_cancel_that_is_not_done_in_time_says_why(cluster):
         watcher = Watcher("hpc-demo", cluster.open, FAST)
         cluster.problem = ClusterError("no route to host")
         with pytest.raises(ClusterError, match="^no route to host$"):
-            await watcher.act(lambda c: c.cancel("token"), 0.2)
+            await watcher.act(lambda c: c.cancel("token"), 2)
 
     run(scene)
 

@@ -53,9 +53,11 @@ def login(site: Site, **changes: Any) -> dict[str, Any]:
     }
 
 
-def tried(*platforms: dict[str, Any], endpoints: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+def tried(
+    *platforms: dict[str, Any], endpoints: tuple[dict[str, Any], ...] = (), timeout: float = 20
+) -> dict[str, Any]:
     """Return the steps that were taken."""
-    request = {"platforms": platforms, "endpoints": endpoints, "timeout": 3, "parallel": 10}
+    request = {"platforms": platforms, "endpoints": endpoints, "timeout": timeout, "parallel": 10}
     results = asyncio.run(try_logins.try_all(request))
     return {
         name: {step: tuple(state) for step, state in steps.items() if state != ["-", ""]}
@@ -196,7 +198,9 @@ def test_host_key_that_is_not_checked_is_said(site):
 
 @pytest.mark.parametrize(("port", "code"), [("web", "not-ssh"), ("silent", "timeout"), ("", "refused")])
 def test_port_without_an_ssh_server_is_told(site, port, code):
-    result = tried(login(site, port=site.ports.get(port) or free_port()))["x"]
+    way = login(site, port=site.ports.get(port) or free_port())
+
+    result = tried(way, timeout=2 if port == "silent" else 20)["x"]
 
     assert (result["port"][0], set(result)) == (code, {"name", "port"})
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,13 @@ class Embedded(Stack):
 
     def kill(self, *names: str) -> None:
         """Kill processes, and wait until others have taken their place and everything is healthy."""
+        eventually(self.is_healthy, within=60)
         before = self.pids()
+        # A service that is being restarted has 0, and a signal to 0 reaches every process of these tests.
+        assert all(before.values()), before
         for name in names:
-            os.kill(before[name], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the supervisor has taken it along
+                os.kill(before[name], signal.SIGKILL)
         eventually(
             lambda: self.is_healthy() and not {before[name] for name in names} & set(self.pids().values()),
             within=150,

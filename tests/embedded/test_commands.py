@@ -88,7 +88,7 @@ def test_changed_setting_restarts_only_what_uses_it(stack: Embedded) -> None:
 
 
 def test_hidden_library_dags_go_away_without_a_restart(stack: Embedded) -> None:
-    before = stack.pids()
+    before, shown = stack.pids(), set(stack.dag_ids())
     stack.configure(LIBRARY="none")
     stack.up()
     try:
@@ -96,6 +96,8 @@ def test_hidden_library_dags_go_away_without_a_restart(stack: Embedded) -> None:
     finally:
         stack.configure(LIBRARY="all")
         stack.up()
+    # `up` does not wait for them, and a DAG that is not back yet cannot be triggered.
+    eventually(lambda: shown <= set(stack.dag_ids()), within=60)
     assert stack.pids() == before
 
 

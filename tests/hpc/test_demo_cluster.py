@@ -147,7 +147,7 @@ def test_controller_goes_on_without_accounting_and_tells_it_afterwards(slurm: Cl
 
 
 def test_job_outlives_a_restarted_controller_and_a_killed_login_daemon(slurm: Cluster) -> None:
-    job = submit(slurm, "sleep 4")
+    job = submit(slurm, "sleep 15")
     eventually(lambda: slurm.state(job) == "RUNNING", within=20)
 
     with slurm.stopped("sshd", "KILL"), slurm.stopped("slurmctld"):

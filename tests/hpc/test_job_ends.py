@@ -78,7 +78,7 @@ def test_job_past_its_deadline_says_so(slurm: Cluster) -> None:
 
 
 def test_job_that_is_suspended_still_runs_and_goes_on(slurm: Cluster) -> None:
-    asked = submitted(new_job("sleep 3", time=2))
+    asked = submitted(new_job("sleep 15", time=2))
     until_word(asked, "RUNNING")
     slurm.exec("scontrol", "suspend", asked.job_id)
     verdict, _ = until_word(asked, "SUSPENDED")

@@ -274,7 +274,8 @@ def test_job_gets_what_the_form_asks_for(jobs: Stack, runs: dict[str, str], fold
 
 
 def test_job_without_memory_is_told_so(jobs: Stack, runs: dict[str, str]) -> None:
-    assert ended(jobs, runs["memory"]) == "up_for_retry"
+    # Its second try may have come by now, and ends in the same way.
+    assert ended(jobs, runs["memory"]) in ("up_for_retry", "failed")
     assert "the job ran out of memory (limit 64m); raise mem_limit" in jobs.log(runs["memory"], "run-job")
 
 

@@ -17,6 +17,8 @@ from tests.slurm_support import CAPABILITIES
 
 OURS = {"slurm-demo", "keys"}  # the one comes, the other sees a folder of keys more
 IDS = ["cloud-cpouta-1", "hpc-demo"]
+# Without a start it tells of the jobs since midnight alone.
+ACCOUNTING = ("sacct", "--allusers", "--allocations", "--noheader", "--parsable2", "--starttime=now-1days")
 
 
 def others(stack: Stack) -> dict[str, tuple[str, str]]:
@@ -76,7 +78,7 @@ def test_job_is_submitted_from_a_task_and_seen_in_accounting(demo: Stack) -> Non
 
     assert demo.result(path) == "success"
     assert "computed" in demo.log(path, "run_command")
-    words = ["sacct", "--allusers", "--allocations", "--noheader", "--parsable2", "--format=User,Account,State"]
+    words = [*ACCOUNTING, "--format=User,Account,State"]
     eventually(lambda: "researcher|project_demo|COMPLETED" in demo.exec("slurm-demo", *words).stdout, within=20)
 
 
@@ -129,7 +131,7 @@ def test_service_that_was_made_anew_reaches_it_after_up(demo: Stack) -> None:
 
 
 def test_cluster_that_was_killed_is_back_with_its_jobs_in_accounting(demo: Stack) -> None:
-    jobs = ["sacct", "--allusers", "--allocations", "--noheader", "--parsable2", "--format=JobID,State"]
+    jobs = [*ACCOUNTING, "--format=JobID,State"]
     before = demo.exec("slurm-demo", *jobs).stdout
     assert "COMPLETED" in before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,16 +22,17 @@ AIRFLOW_UID = 50000
 HOME = f"/srv/{USER}"
 LARGE = 60_000_000
 ENOUGH = 2_000_000  # has arrived when the connection breaks
-# A connection that breaks: what serves the person's logins dies, the server itself lives.
+# A connection that breaks, when a line comes in: what serves the person's logins dies, the server itself lives.
 BREAK = """
 import os, pathlib, signal
+input()
 for place in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
     try:
         words = place.read_bytes().replace(b"\\0", b" ")
-    except OSError:
+        if words.startswith(b"sshd") and b"researcher" in words and b"listener" not in words:
+            os.kill(int(place.parent.name), signal.SIGKILL)
+    except OSError:  # it has ended since it was listed
         continue
-    if words.startswith(b"sshd") and b"researcher" in words and b"listener" not in words:
-        os.kill(int(place.parent.name), signal.SIGKILL)
 """
 Runs = dict[str, str]
 
@@ -121,11 +123,23 @@ def copy(stack: Stack, **form: Any) -> str:
     return stack.trigger("platform-transfer", **form)
 
 
+def size_of(path: Path) -> int:
+    """Return the size of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def break_when_it_flows(part: Path, server: Server) -> int:
     """Break the connection once some of the file has arrived; return how much that was."""
-    eventually(lambda: part.exists() and part.stat().st_size > ENOUGH, within=90, pause=0.02)
-    server.exec("python3", "-c", BREAK)
-    return part.stat().st_size
+    argv = ["docker", "exec", "--interactive", server.id, "python3", "-c", BREAK]
+    # Started beforehand: a start may take longer than the rest of the file.
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, text=True) as breaking:
+        eventually(lambda: size_of(part) > ENOUGH, within=90, pause=0.02)
+        breaking.communicate("now\n", timeout=60)
+    assert breaking.returncode == 0
+    return size_of(part)
 
 
 @pytest.fixture(scope="module")
@@ -134,20 +148,20 @@ def runs(stack: Stack, registered: PlatformFile, data: Path, east: Server, shaky
     part = growing(data, "spoilt", east)
     write(part, b"not what the file begins with")
     large = growing(data, "large", shaky)
-    started = {
-        "broken": copy(stack, source_platform="hpc-shaky", source_path="large", target_path="copies/"),
-        "spoilt": copy(stack, source_platform="hpc-east", source_path="spoilt", target_path="copies/"),
-    }
+    started: Runs = {}
     with ThreadPoolExecutor() as pool:
         arrived = pool.submit(break_when_it_flows, large, shaky)
+        started["broken"] = copy(stack, source_platform="hpc-shaky", source_path="large", target_path="copies/")
+        started["spoilt"] = copy(stack, source_platform="hpc-east", source_path="spoilt", target_path="copies/")
         started["there"] = copy(stack, source_path="copies/in", target_platform="hpc-west", target_path="in")
         across = {"source_platform": "hpc-east", "target_platform": "hpc-west", "streams": 4}
         started["across"] = copy(stack, source_path="results", target_path="results", **across)
-        started["checked"] = stack.trigger("platform-check", hours_left=2)
         started["fine"] = stack.trigger("platform-command", platform="hpc-west", command="hostname; id -un")
         started["code"] = stack.trigger("platform-command", platform="hpc-east", command="echo so; exit 3")
         started["out"] = copy(stack, source_path="../secrets.yaml", target_platform="hpc-west", target_path="x")
         assert 0 < arrived.result() < LARGE
+    # Only now: the break would have ended its login, too.
+    started["checked"] = stack.trigger("platform-check", hours_left=2)
     for path in started.values():
         stack.result(path, within=180)
     return started

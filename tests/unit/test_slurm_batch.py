@@ -100,19 +100,19 @@ def test_job_that_was_cancelled_before_it_began_does_nothing(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("command", "asked", "number", "to_all", "ends"),
     [
-        ("sleep 60", "", signal.SIGTERM, True, 143),
-        ("trap 'exit 7' TERM; sleep 60 & wait", "", signal.SIGTERM, True, 7),
-        ("trap '' TERM; sleep 1; exit 9", "", signal.SIGTERM, True, 9),
-        ("trap 'exit 6' USR1; sleep 5 & wait", "B:USR1@60", signal.SIGUSR1, False, 6),
-        ("trap 'exit 8' TERM; sleep 5 & wait", "B:TERM@60", signal.SIGTERM, False, 8),
-        ("trap 'exit 7' TERM; sleep 5 & wait", "B:USR1@60", signal.SIGTERM, True, 7),
+        ("touch up; sleep 60", "", signal.SIGTERM, True, 143),
+        ("trap 'exit 7' TERM; touch up; sleep 60 & wait", "", signal.SIGTERM, True, 7),
+        ("trap '' TERM; touch up; sleep 1; exit 9", "", signal.SIGTERM, True, 9),
+        ("trap 'exit 6' USR1; touch up; sleep 5 & wait", "B:USR1@60", signal.SIGUSR1, False, 6),
+        ("trap 'exit 8' TERM; touch up; sleep 5 & wait", "B:TERM@60", signal.SIGTERM, False, 8),
+        ("trap 'exit 7' TERM; touch up; sleep 5 & wait", "B:USR1@60", signal.SIGTERM, True, 7),
     ],
     ids=["time limit", "saves its work", "does not listen", "only the shell", "only the shell, TERM", "both"],
 )
 def test_signal_reaches_the_work_and_its_own_end_is_recorded(  # noqa: PLR0913
     tmp_path: Path, command: str, asked: str, number: int, to_all: bool, ends: int
 ) -> None:
-    path = write_job(tmp_path, Work(command=f"touch up; {command}"), resources=Resources(signal=asked))
+    path = write_job(tmp_path, Work(command=command), resources=Resources(signal=asked))
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SLURM_JOB_ID": "5"}
     process = subprocess.Popen(
         ["bash", "-l", str(path)], env=environment, start_new_session=True, stderr=subprocess.DEVNULL
@@ -121,7 +121,6 @@ def test_signal_reaches_the_work_and_its_own_end_is_recorded(  # noqa: PLR0913
     while not (tmp_path / "work" / "up").exists():
         assert time.monotonic() < end
         time.sleep(0.02)
-    time.sleep(0.2)
 
     (os.killpg if to_all else os.kill)(process.pid, number)
 

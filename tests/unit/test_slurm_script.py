@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from windrose.slurm import directives
 from windrose.slurm.model import Platform
@@ -186,6 +186,7 @@ def test_indexes_of_an_array_are_found_whoever_names_them() -> None:
     assert (elements("1-3,7%2"), elements("0-8:2"), options(own)["output"]) == (4, 5, "{folder}/out.%a")
 
 
+@settings(deadline=None)
 @given(value=TEXT)
 def test_value_of_a_directive_is_read_back_as_it_is(value: str) -> None:
     try:
