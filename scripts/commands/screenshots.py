@@ -21,7 +21,7 @@ PAGES = {
     "dags.png": ("/dags", "", "template-fan-out"),
     "form.png": ("/dags/template-fan-out", "Trigger", "Fail on purpose"),
     "job.png": ("/dags/hpc-run-one-job/runs/{latest}/tasks/run_job", "", "step 3"),
-    "connections.png": ("/connections", "", "windrose: from"),
+    "connections.png": ("/connections", "", "windrose:"),
 }
 JOB = "hpc-run-one-job"  # whose last run is shown
 
