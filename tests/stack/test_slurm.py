@@ -10,7 +10,7 @@ import pytest
 from tests.engine_support import Stack, eventually
 from tests.slurm_chaos import ENDED, ONE, Jobs, accounted, add_dags
 
-CANCELLED_WITHIN = 60  # half a minute is promised; accounting hears of it later
+CANCELLED_WITHIN = 30
 
 
 @pytest.fixture(scope="module")
